@@ -1,0 +1,18 @@
+"""Every input that decides bytes: read from ``config/``, refused when it is not a pin, with one canonical digest."""
+
+from silvermetal_proof.pins.envfile import Setting, parse_env
+from silvermetal_proof.pins.lock import LockedPackage, PackageLock
+from silvermetal_proof.pins.pins import Pins, make_pins, parse_image
+from silvermetal_proof.pins.recipe import Recipe, parse_recipe
+
+__all__ = [
+    "LockedPackage",
+    "PackageLock",
+    "Pins",
+    "Recipe",
+    "Setting",
+    "make_pins",
+    "parse_env",
+    "parse_image",
+    "parse_recipe",
+]

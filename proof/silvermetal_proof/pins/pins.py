@@ -1,0 +1,101 @@
+"""Pins: everything beside the commit that decides bytes, and the refusal of what is not a pin.
+
+Rules:
+
+- A builder image is a pin only by digest (``name@sha256:…`` or the image id ``sha256:…``); a tag names whatever it
+  names today.
+- ``SOURCE_DATE_EPOCH`` is the commit's time unless ``config/source-date-epoch.env`` overrides it
+  (https://reproducible-builds.org/specs/source-date-epoch/: seconds, UTC).
+- All pins have one canonical digest, which statements and verdicts carry.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from silvermetal_proof.digest import sha256
+from silvermetal_proof.errors import MalformedError
+from silvermetal_proof.model import Line, Name, Record, Sha256
+from silvermetal_proof.pins.envfile import Setting, only, parse_env
+from silvermetal_proof.pins.recipe import Recipe
+
+_IMAGE = re.compile(r"\A(?:(?P<name>[a-z0-9][a-z0-9._:/-]{0,200})@)?(?P<digest>sha256:[0-9a-f]{64})\Z")
+MAX_EPOCH = 4102444800
+"""2100-01-01: a later epoch is a mistake (milliseconds, most often)."""
+
+
+class Pins(Record):
+    """The pins of one build."""
+
+    version: Literal[1] = 1
+    recipe: Name
+    recipe_conf: Sha256
+    """Digest of ``config/<recipe>.conf`` at the commit."""
+    source_date_epoch: Annotated[int, Field(ge=0, lt=MAX_EPOCH)]
+    builder_image: Line
+    lock: Sha256
+    """Digest of the package lock."""
+    settings: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=32768)]]
+    """Every further setting of the recipe that decides bytes, as it stands in the file."""
+
+    @property
+    def digest(self) -> str:
+        """The one digest of all pins."""
+        return sha256(self.encode())
+
+
+def parse_image(setting: Setting) -> str:
+    """Return the image reference; :raises MalformedError: when it is not pinned by digest."""
+    if _IMAGE.match(setting.value):
+        return setting.value
+    if not setting.value:
+        raise MalformedError(
+            f"{setting.where}: BUILDER_IMAGE is not pinned",
+            expected="name@sha256:<64 hex> or sha256:<64 hex>; `scripts/bootstrap-builder.sh --pin` fills it",
+            got="nothing",
+        )
+    raise MalformedError(
+        f"{setting.where}: BUILDER_IMAGE is not a pin",
+        expected=f"a digest; `docker image inspect --format '{{{{.Id}}}}' {setting.value}` finds it",
+        got=setting.value,
+    )
+
+
+def parse_epoch(data: bytes, name: str, commit_time: int) -> int:
+    """Return the epoch in seconds: what the file says, else the commit's time."""
+    settings = parse_env(data, name)
+    only(settings, frozenset({"SOURCE_DATE_EPOCH"}), name)
+    setting = settings.get("SOURCE_DATE_EPOCH")
+    if setting is None or not setting.value:
+        return commit_time
+    if not re.fullmatch(r"[0-9]{1,10}", setting.value) or int(setting.value) >= MAX_EPOCH:
+        raise MalformedError(
+            f"{setting.where}: SOURCE_DATE_EPOCH", expected=f"seconds since 1970 below {MAX_EPOCH}", got=setting.value
+        )
+    return int(setting.value)
+
+
+def make_pins(*, recipe: Recipe, epoch: bytes, image: bytes, commit_time: int, lock: str) -> Pins:
+    """Gather the pins of one build from the files at its commit.
+
+    ``epoch`` and ``image`` are the bytes of ``config/source-date-epoch.env`` and ``config/builder-image.env``;
+    ``commit_time`` is in seconds; ``lock`` is the lock's digest.
+    :raises MalformedError: with file and line of whatever is not a pin.
+    """
+    image_name = "config/builder-image.env"
+    images = parse_env(image, image_name)
+    only(images, frozenset({"BUILDER_IMAGE"}), image_name)
+    return Pins.from_plain(
+        {
+            "recipe": recipe.name,
+            "recipe_conf": recipe.digest,
+            "source_date_epoch": parse_epoch(epoch, "config/source-date-epoch.env", commit_time),
+            "builder_image": parse_image(images.get("BUILDER_IMAGE", Setting("", image_name))),
+            "lock": lock,
+            "settings": recipe.settings,
+        },
+        what="pins",
+    )

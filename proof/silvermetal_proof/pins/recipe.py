@@ -1,0 +1,62 @@
+"""A recipe's own file, ``config/<recipe>.conf``: what the engine reads of it, and what it only carries.
+
+Rules:
+
+- The engine takes any recipe: it needs ``PACKAGES``, ``ARCHITECTURE``, ``ISO_SIZE_FLOOR`` and ``HOST_*`` floors; every
+  other key belongs to the recipe and is pinned as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from silvermetal_proof.digest import sha256
+from silvermetal_proof.errors import MalformedError
+from silvermetal_proof.pins.envfile import parse_env
+
+DEFAULT_SIZE_FLOOR = 16 * 1024 * 1024
+"""Bytes; no bootable live system is smaller, and a dry run's dummy is 6 bytes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recipe at one commit. Sizes are in bytes."""
+
+    name: str
+    digest: str
+    packages: tuple[str, ...]
+    architecture: str
+    size_floor: int
+    settings: dict[str, str]
+
+    def floor(self, key: str) -> int:
+        """A ``HOST_…`` floor (``HOST_CORES``, ``HOST_MEMORY_MB``, ``HOST_DISK_MB``); 0 where the recipe names none."""
+        return int(self.settings.get(key, "0") or "0")
+
+
+def parse_recipe(data: bytes, name: str) -> Recipe:
+    """Read ``config/<name>.conf``; :raises MalformedError: with file and line."""
+    file = f"config/{name}.conf"
+    settings = parse_env(data, file)
+
+    def value(key: str, default: str) -> str:
+        return settings[key].value if key in settings else default
+
+    packages = tuple(value("PACKAGES", "").split())
+    if not packages:
+        raise MalformedError(f"{file}: PACKAGES", expected="the packages that the lock is resolved for", got="nothing")
+    for key in (k for k in settings if k.startswith("HOST_") or k == "ISO_SIZE_FLOOR"):
+        if not re.fullmatch(r"[0-9]{1,15}", settings[key].value):
+            raise MalformedError(f"{settings[key].where}: {key}", expected="a whole number", got=settings[key].value)
+    architecture = value("ARCHITECTURE", "amd64")
+    if architecture not in ("amd64", "arm64"):
+        raise MalformedError(f"{file}: ARCHITECTURE", expected="amd64 or arm64", got=architecture)
+    return Recipe(
+        name=name,
+        digest=sha256(data),
+        packages=packages,
+        architecture=architecture,
+        size_floor=int(value("ISO_SIZE_FLOOR", str(DEFAULT_SIZE_FLOOR))),
+        settings={key: setting.value for key, setting in settings.items()},
+    )

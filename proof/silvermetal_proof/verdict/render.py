@@ -1,0 +1,37 @@
+"""A verdict for people: plain text, a few lines a host, the same in terminals, logs and mail.
+
+Rules:
+
+- The outcome comes first; then what was built, then each host, then why. Hashes are whole: people compare them.
+"""
+
+from __future__ import annotations
+
+from silvermetal_proof.host.independence import Level
+from silvermetal_proof.verdict.records import HostResult, Verdict
+
+
+def _host(result: HostResult) -> list[str]:
+    time = f" in {result.seconds} s" if result.seconds is not None else ""
+    peer = f" from {result.peer}" if result.peer else ""
+    if not result.valid:
+        return [f"  {result.host}: {result.problem}"]
+    kernel = result.evidence.kernel.release if result.evidence else "unknown"
+    return [
+        f"  {result.host}{peer}{time}, kernel {kernel}",
+        f"    sha256:{result.iso_sha256}  {result.size} bytes  {result.iso}",
+    ]
+
+
+def render(verdict: Verdict) -> str:
+    """Return the verdict as lines of text, ending in a newline."""
+    level = Level(verdict.level)
+    lines = [
+        f"{verdict.outcome}: {verdict.summary}",
+        f"  ref {verdict.ref}, commit {verdict.commit}, recipe {verdict.recipe}",
+        f"  independence {level.name} ({level.meaning}), quorum {verdict.policy.quorum}, decided {verdict.decided}",
+    ]
+    for result in verdict.hosts:
+        lines += _host(result)
+    lines += [f"  - {reason}" for reason in verdict.reasons]
+    return "\n".join(lines) + "\n"
