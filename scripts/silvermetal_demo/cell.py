@@ -66,10 +66,10 @@ class Cell:
             "covers": dict(self._isolation.covers),
             "empty": list(self._isolation.empty),
         }
-        init = Path(__file__).with_name("cell_init.py")
+        holder = ["unshare", *self._namespaces, "--fork", "--kill-child", "--mount-proc"]
+        init = [sys.executable, "-I", "-S", str(Path(__file__).with_name("cell_init.py")), json.dumps(specification)]
         self._holder = subprocess.Popen(
-            ["unshare", *self._namespaces, "--fork", "--kill-child", "--mount-proc"]
-            + [sys.executable, "-I", "-S", str(init), json.dumps(specification)],
+            [*holder, *init],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

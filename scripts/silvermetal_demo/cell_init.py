@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from typing import Any
 
 MS_BIND = 4096
 
@@ -25,7 +26,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
         raise OSError(error, f"cannot mount {source} on {target}: {os.strerror(error)}")
 
 
-def prepare(specification: dict) -> None:
+def prepare(specification: dict[str, Any]) -> None:
     if name := specification["host_name"]:
         socket.sethostname(name)
     # Covers first: their sources may lie below a folder that is emptied next.

@@ -1,5 +1,4 @@
-"""What a run has made on this machine outside its own folder, written down before it is made, and how each thing is
-undone.
+"""What a run makes on this machine outside its own folder, noted before it is made, and how each thing is undone.
 
 - Written first, made second: whatever a `kill -9` leaves is in the file, and the next run sweeps it.
 - Undoing is idempotent and never hits a stranger: a process is known by its id and its start time, a rule by its
@@ -98,7 +97,7 @@ def undo_process(pid: int, start: int | None) -> None:
 
 
 def undo_link(name: str) -> None:
-    # A veth goes with its namespace at a time of the kernel's choosing, so it may vanish between the look and the command.
+    # A veth goes with its namespace when the kernel chooses: it may vanish between the look and the command.
     if Path(f"/sys/class/net/{name}").exists():
         run(["ip", "link", "delete", name], timeout=20, expected=(0, 1))
     if Path(f"/sys/class/net/{name}").exists():

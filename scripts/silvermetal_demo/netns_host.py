@@ -35,7 +35,7 @@ def notice() -> str:
 def check() -> None:
     if os.geteuid() != 0:
         raise SetupFailed(
-            "got a plain user, expected root: network namespaces and bridges need it; try: sudo scripts/demo.sh"
+            "got a plain user, expected root, for network namespaces and bridges; try: sudo scripts/demo.sh"
         )
     for path in ("/run/", "/var/run/"):
         here = str(Path(__file__).resolve())
@@ -62,9 +62,8 @@ class NetnsHost:
 
     def _isolation(self) -> Isolation:
         """Its own copy of /etc, so that nothing that runs on it writes into this machine's (an engine's key, say)."""
-        return Isolation(
-            network=True, host_name=self.name, covers={"/etc": str(self._plan.run_dir / "etc")}, empty=("/run",)
-        )
+        own_etc = {"/etc": str(self._plan.run_dir / "etc")}
+        return Isolation(network=True, host_name=self.name, covers=own_etc, empty=("/run",))
 
     def _write_etc(self) -> None:
         plan = self._plan
@@ -113,21 +112,19 @@ class NetnsHost:
         settings = plan.run_dir / "daemon.json"
         settings.write_text("{}\n")
         self._bench.manifest.cgroup(self._cgroup)
+        command: list[str | Path] = ["dockerd", "--config-file", settings, "--data-root", data, "--host", DOCKER_HOST]
+        # Not systemd's driver: this host has its own /run, where no systemd answers.
+        command += ["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self._cgroup}"]
+        # Containers of a build have nothing to save; the default of 15 s is a long wait after Ctrl-C.
+        command += ["--shutdown-timeout", "1"]
         self._engine = self._cell.spawn(
             f"engine of {self.name}",
-            ["dockerd", "--config-file", settings, "--data-root", data, "--host", DOCKER_HOST]
-            # Not systemd's driver: this host has its own /run, where no systemd answers.
-            + ["--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/{self._cgroup}"]
-            # Containers of a build have nothing to save; the default of 15 s is a long wait after Ctrl-C.
-            + ["--shutdown-timeout", "1"],
+            command,
             log=plan.log_dir / f"{self.name}-engine.log",
             env=self._environment(),
         )
-        self._bench.interrupt.wait_until(
-            self._engine_answers,
-            timeout=60,
-            what=f"the engine of {self.name} does not answer; its log: {self._engine.log}",
-        )
+        silent = f"the engine of {self.name} does not answer; its log: {self._engine.log}"
+        self._bench.interrupt.wait_until(self._engine_answers, timeout=60, what=silent)
 
     def _engine_answers(self) -> bool:
         assert self._engine is not None
@@ -165,9 +162,8 @@ class NetnsHost:
         self._bench.progress.say("builder image loaded", who=self.name)
 
     def _has_image(self) -> bool:
-        return (
-            self._docker("image", "inspect", "--format", "{{.Id}}", self._plan.builder_image, expected=(0, 1))[0] == 0
-        )
+        code, _ = self._docker("image", "inspect", "--format", "{{.Id}}", self._plan.builder_image, expected=(0, 1))
+        return code == 0
 
     def alive(self) -> bool:
         parts = (self._engine, self._worker)

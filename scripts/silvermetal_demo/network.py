@@ -65,10 +65,9 @@ class Network:
             FORWARDING.write_text("1")
         subnet, bridge = str(self.subnet), self.bridge
         self._rule("nat", "POSTROUTING", "-s", subnet, "!", "-o", bridge, "-j", "MASQUERADE")
+        answers = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
         self._rule("filter", "FORWARD", "-i", bridge, "-j", "ACCEPT")
-        self._rule(
-            "filter", "FORWARD", "-o", bridge, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"
-        )
+        self._rule("filter", "FORWARD", "-o", bridge, *answers, "-j", "ACCEPT")
         self._rule("filter", "INPUT", "-i", bridge, "-d", str(self.gateway), "-j", "ACCEPT")
         self.nameservers = tuple(asked)
         if any(ip_address(server).is_loopback for server in asked):

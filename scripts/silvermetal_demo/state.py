@@ -54,7 +54,7 @@ class State:
                 stream.seek(0)
                 owner = stream.read().strip() or "unknown"
                 raise SetupFailed(
-                    f"another demo (process {owner}) uses {self.root}; wait for it, or set SILVERMETAL_STATE to another folder"
+                    f"another demo (process {owner}) uses {self.root}; wait for it, or set SILVERMETAL_STATE elsewhere"
                 ) from None
             stream.truncate(0)
             stream.write(f"{os.getpid()}\n")
