@@ -1,0 +1,137 @@
+"""``silvermetal-worker``: the commands of a build host.
+
+Rules:
+
+- Exit codes are those of :mod:`silvermetal_worker.errors`; a failure is one line on standard error, never a traceback.
+- No command prints a digest of the artefact: what this host built is sealed until the verdict.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from silvermetal_proof import ProofError
+from silvermetal_proof.ledger.store import write_durably
+from silvermetal_proof.order import MAX_ORDER_BYTES, Order
+
+from silvermetal_worker import enrol
+from silvermetal_worker.errors import EXIT_BUILD_FAILED, EXIT_HOST_NOT_READY, WorkerError
+from silvermetal_worker.settings import WorkerDirectory
+
+_PATH = click.Path(path_type=Path)
+
+
+def _ends_cleanly(function: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except WorkerError as error:
+            click.echo(f"silvermetal-worker: {error}", err=True)
+            sys.exit(error.code)
+        except (ProofError, OSError) as error:
+            click.echo(f"silvermetal-worker: {error}", err=True)
+            sys.exit(EXIT_BUILD_FAILED)
+
+    return wrapper
+
+
+def _read_order(path: Path) -> Order:
+    with path.open("rb") as stream:
+        return Order.read(stream.read(MAX_ORDER_BYTES + 1))
+
+
+@click.group()
+def main() -> None:
+    """The build host's side of SilverMetal's build master."""
+
+
+@main.command()
+@click.argument("directory", type=_PATH)
+@click.option("--name", required=True, help="The worker's name at the master.")
+@click.option("--host", required=True, help="This host's name in config/hosts/.")
+@click.option("--master", required=True, metavar="HOST:PORT", help="The master's worker port.")
+@click.option("--store", required=True, help="Package store, an absolute path.")
+@click.option("--docker-host", default="", help="The engine's address; default: the engine's own.")
+@click.option("--inject-host-name", default="", metavar="FILE", help="Rehearsal: write the host's name into FILE.")
+@_ends_cleanly
+def init(directory: Path, **values: str) -> None:
+    """Make DIRECTORY for a new worker; the password is read from standard input. Prints the public key."""
+    click.echo(enrol.init(directory, dict(values), sys.stdin.readline().strip()).hex)
+
+
+@main.command()
+@click.argument("directory", type=_PATH)
+@_ends_cleanly
+def run(directory: Path) -> None:
+    """Run the worker in DIRECTORY, in the foreground."""
+    enrol.run(WorkerDirectory(directory))
+
+
+@main.command()
+@click.option("--order", "order_file", type=_PATH, required=True)
+@click.option("--master-time", type=float, default=None, help="The master's clock, in seconds.")
+@_ends_cleanly
+def preflight(order_file: Path, master_time: float | None) -> None:
+    """Say whether this host is ready for the order."""
+    from silvermetal_worker.preflight import checks
+
+    directory = WorkerDirectory.from_environment()
+    done = list(checks(_read_order(order_file), directory, Path.cwd(), master_time))
+    for check in done:
+        click.echo(str(check))
+    if bad := [c.name for c in done if not c.good]:
+        raise WorkerError(f"this host is not ready: {', '.join(bad)}", EXIT_HOST_NOT_READY)
+
+
+@main.command()
+@click.option("--order", "order_file", type=_PATH, required=True)
+@click.option("--lock", type=_PATH, required=True)
+@click.option("--output", type=_PATH, required=True)
+@_ends_cleanly
+def build(order_file: Path, lock: Path, output: Path) -> None:
+    """Build what the order asks for, in the checkout that is the current folder."""
+    from silvermetal_worker.build import build as run_build
+
+    directory = WorkerDirectory.from_environment()
+    run_build(
+        _read_order(order_file), directory.settings, checkout=Path.cwd(), lock=lock.resolve(), output=output.resolve()
+    )
+
+
+@main.command()
+@click.option("--order", "order_file", type=_PATH, required=True)
+@click.option("--output", type=_PATH, required=True)
+@click.option("--statement", type=_PATH, required=True)
+@_ends_cleanly
+def attest(order_file: Path, output: Path, statement: Path) -> None:
+    """Sign and seal what was built; keep the ISO on this host."""
+    from silvermetal_worker.attest import attest as make
+    from silvermetal_worker.keep import keep
+
+    directory = WorkerDirectory.from_environment()
+    order = _read_order(order_file)
+    sealed = make(order, directory.settings, directory.signing_key(), checkout=Path.cwd(), folder=output.resolve())
+    write_durably(statement.resolve(), sealed, replace=True)
+    keep(output.resolve(), directory.artefacts, order.build, directory.settings.keep_artefacts)
+    click.echo(f"statement of {order.host} for build {order.build}: signed and sealed, {len(sealed)} bytes")
+
+
+@main.command()
+@click.argument("build_id")
+@click.option("-o", "--output", type=_PATH, required=True)
+@_ends_cleanly
+def manifest(build_id: str, output: Path) -> None:
+    """Write the manifest of the ISO that BUILD_ID left on this host, for the explanation of a difference."""
+    from silvermetal_worker.manifest import write_manifest
+
+    write_manifest(WorkerDirectory.from_environment().artefacts, build_id, output.resolve())
+
+
+if __name__ == "__main__":
+    main()
