@@ -101,7 +101,7 @@ make_root() {
         --variant=essential --include="$(IFS=,; echo "${packages[*]}")" \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-        --format=tar "$suite" - "deb [trusted=yes] copy:$work/repository ./" </dev/null
+        --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --format=tar "$suite" - "deb [trusted=yes] copy:$work/repository ./" </dev/null
 }
 
 if [[ -s $kept.id && -s $kept.tar ]]; then

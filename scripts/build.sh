@@ -1,0 +1,209 @@
+#!/bin/bash
+# Build one recipe of this commit in the pinned builder container.
+#
+#   scripts/build.sh [--recipe minimal-live] [--lock FILE] [--output DIR] [--store DIR] [--jobs N] [--inject-host-name FILE]
+#
+#   --recipe NAME            what to build (config/NAME.conf, scripts/recipes/NAME)
+#   --lock FILE              the package lock; else config/NAME.lock where its files can be had, else one is resolved
+#   --output DIR             default output/<short-sha>; replaced as a whole when the build is done
+#   --store DIR              the packages' content-addressed store, which builds may share
+#   --jobs N                 cores to use (default: all)
+#   --inject-host-name FILE  test aid: add this host's name to FILE inside the image, so that two hosts differ
+#
+# Environment: BUILDER_IMAGE SOURCE_DATE_EPOCH CONTAINER_ENGINE=docker|podman DOCKER_HOST SILVERMETAL_BUILD_TIMEOUT
+#
+# Rules:
+# - The image's bytes come from the commit and its pins; a pin that is none is refused.
+# - The image's hash is written to SHA256SUMS and never printed: no worker may read another one's result in a log.
+# - The container is removed by its id on every way out; the output appears complete or not at all.
+#
+# Exit codes: 0 done, 2 usage, 3 the build failed, 4 a pin is refused, 5 the host is not ready, 124 timeout,
+# 129/130/143 ended by a signal.
+set -euo pipefail
+umask 022 # lever: the caller's umask decides nothing
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+die() {
+    local code=$1
+    shift
+    printf 'build.sh: %s\n' "$*" >&2
+    exit "$code"
+}
+# One KEY of a KEY=value file, without running the file.
+setting() { sed -n "s/^$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$1" | tail -n 1; }
+
+recipe=minimal-live lock="" output="" jobs="" inject=""
+store=${SILVERMETAL_STATE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/silvermetal}/store
+while (($#)); do
+    case $1 in
+        --recipe | --lock | --output | --store | --jobs | --inject-host-name)
+            (($# >= 2)) || die 2 "$1: got nothing, expected a value" ;;
+        -h | --help) sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        *) die 2 "got the argument '$1'; see scripts/build.sh --help" ;;
+    esac
+    case $1 in
+        --recipe) recipe=$2 ;;
+        --lock) lock=$2 ;;
+        --output) output=$2 ;;
+        --store) store=$2 ;;
+        --jobs) jobs=$2 ;;
+        --inject-host-name) inject=$2 ;;
+    esac
+    shift 2
+done
+[[ $recipe =~ ^[a-z0-9][a-z0-9-]*$ && -f $root/config/$recipe.conf && -x $root/scripts/recipes/$recipe/build ]] \
+    || die 2 "--recipe: got '$recipe', expected one of: $(cd "$root/scripts/recipes" && for d in */build; do echo -n "${d%/build} "; done)"
+[[ -z $jobs || $jobs =~ ^[1-9][0-9]{0,2}$ ]] || die 2 "--jobs: got '$jobs', expected a number from 1 to 999"
+[[ -z $lock || -r $lock ]] || die 2 "--lock: '$lock' cannot be read"
+[[ -z $inject || ($inject =~ ^/[A-Za-z0-9._/-]+$ && $inject != *..* && $inject != */) ]] \
+    || die 2 "--inject-host-name: got '$inject', expected a file's absolute path inside the image"
+limit=${SILVERMETAL_BUILD_TIMEOUT:-1800}
+[[ $limit =~ ^[1-9][0-9]{0,5}$ ]] || die 2 "SILVERMETAL_BUILD_TIMEOUT: got '$limit', expected seconds"
+
+# --- pins ---------------------------------------------------------------------------------------------------------
+
+image=${BUILDER_IMAGE:-$(setting "$root/config/builder-image.env" BUILDER_IMAGE)}
+engine=${CONTAINER_ENGINE:-docker}
+[[ $engine == docker || $engine == podman ]] || die 2 "CONTAINER_ENGINE: got '$engine', expected docker or podman"
+if [[ -z $image ]]; then
+    die 4 "the builder image is not pinned: config/builder-image.env has no BUILDER_IMAGE. Fill it with: scripts/bootstrap-builder.sh --load --pin"
+elif [[ ! $image =~ ^([a-z0-9][a-zA-Z0-9._:/-]*@)?sha256:[0-9a-f]{64}$ ]]; then
+    die 4 "BUILDER_IMAGE: got '$image', expected name@sha256:<64 hex> or sha256:<64 hex>: a tag names whatever was pushed last. Find the digest with: $engine image inspect --format '{{index .RepoDigests 0}} {{.Id}}' '${image%%@*}'"
+fi
+commit=$(git -C "$root" rev-parse --verify 'HEAD^{commit}') || die 4 "no commit: got no git checkout at $root, expected a clone"
+short=${commit:0:12}
+epoch=${SOURCE_DATE_EPOCH:-$(setting "$root/config/source-date-epoch.env" SOURCE_DATE_EPOCH)}
+epoch=${epoch:-$(git -C "$root" show --no-patch --format=%ct "$commit")}
+# FAT begins in 1980 and ISO 9660's short dates end in 2155
+[[ $epoch =~ ^[0-9]{9,10}$ ]] && ((epoch >= 315532800 && epoch <= 5806000000)) \
+    || die 4 "SOURCE_DATE_EPOCH: got '$epoch', expected seconds between 315532800 (1980) and 5806000000 (2153)"
+tree=clean
+[[ -z $(git -C "$root" status --porcelain --untracked-files=no --ignore-submodules) ]] || tree=modified
+[[ $tree == clean ]] || echo "build.sh: the checkout differs from commit $short: this image is not that commit's" >&2
+
+# --- the host -----------------------------------------------------------------------------------------------------
+
+for tool in "$engine" python3 timeout setsid sha256sum; do
+    command -v "$tool" >/dev/null || die 5 "$tool is missing on this host"
+done
+timeout 60 "$engine" version >/dev/null 2>&1 </dev/null \
+    || die 5 "the engine does not answer: '$engine version' failed (DOCKER_HOST=${DOCKER_HOST:-unset})"
+image_id=$(timeout 60 "$engine" image inspect --format '{{.Id}}' "$image" 2>/dev/null </dev/null) \
+    || die 5 "the builder image $image is not on this host; get it with: $engine pull '$image', or scripts/bootstrap-builder.sh --load"
+image_id=sha256:${image_id#sha256:} # podman leaves the algorithm out
+
+output=${output:-$root/output/$short}
+mkdir -p "$(dirname "$output")" "$store"
+output=$(cd "$(dirname "$output")" && pwd)/$(basename "$output")
+store=$(cd "$store" && pwd)
+work=$(mktemp -d "$output.XXXXXX")
+token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+label=silvermetal.build=$token
+container="" child=""
+
+# By id, and by a label that only this run knows: `create` may have been cut off between the engine's work and its answer.
+remove_container() {
+    local id ids
+    ids=$(timeout 60 "$engine" ps --all --quiet --no-trunc --filter "label=$label" </dev/null 2>/dev/null || true)
+    for id in $container $ids; do
+        timeout 120 "$engine" rm --force --volumes "$id" </dev/null >/dev/null 2>&1 || true
+    done
+}
+clean() {
+    trap - EXIT
+    trap '' INT TERM HUP
+    [[ -z $child ]] || { kill -TERM "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; }
+    remove_container
+    rm -rf "$work"
+}
+trap clean EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+# In a session of its own and waited for: a Ctrl-C at the terminal reaches this script alone, and at once.
+attend() {
+    local code=0
+    setsid --wait "$@" </dev/null &
+    child=$!
+    wait "$child" || code=$?
+    child=""
+    return "$code"
+}
+
+mkdir -p "$work/in/recipe" "$work/out"
+lock_in=$work/in/packages.lock
+if [[ -n $lock ]]; then
+    cp -- "$lock" "$lock_in"
+elif [[ -f $root/config/$recipe.lock ]] && "$root/scripts/silvermetal-fetch" "$root/config/$recipe.lock" --store "$store" --check; then
+    cp -- "$root/config/$recipe.lock" "$lock_in"
+else
+    attend "$root/scripts/silvermetal-resolve-lock" --package "$(setting "$root/config/$recipe.conf" PACKAGES)" \
+        --architecture "$(setting "$root/config/$recipe.conf" ARCHITECTURE)" -o "$lock_in" || die 3 "the packages cannot be resolved"
+fi
+attend "$root/scripts/silvermetal-fetch" "$lock_in" --store "$store" || die 3 "the packages of the lock cannot be had"
+suite=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["suite"])' "$lock_in")
+lock_sha256=$(sha256sum "$lock_in" | cut -d' ' -f1)
+
+# --- the container ------------------------------------------------------------------------------------------------
+
+# The container reads copies, with fixed modes: neither the checkout's umask nor a change made meanwhile gets in.
+cp -R --no-preserve=all -- "$root/scripts/recipes/$recipe/." "$work/in/recipe/"
+(cd "$root/scripts/recipes/$recipe" && find . -type f -perm -u+x -print0) | (cd "$work/in/recipe" && xargs -0 chmod 755)
+cp --no-preserve=all -- "$root/scripts/recipes/flat-repository" "$work/in/flat-repository"
+chmod 755 "$work/in/flat-repository" "$work" "$work/in" "$work/out"
+cp --no-preserve=all -- "$root/config/$recipe.conf" "$work/in/recipe.conf"
+printf '%s\n' "COMMIT=$commit" "RECIPE=$recipe" "SOURCE_DATE_EPOCH=$epoch" >"$work/in/build.env"
+echo "$token" | tee "$work/in/sentinel" >"$work/out/sentinel"
+[[ -z $inject ]] || printf '%s\n%s\n' "$inject" "$(uname -n)" >"$work/in/inject-host-name"
+
+# Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
+# Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
+# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
+arguments=(
+    create --cidfile "$work/cid" --label "$label" --hostname silvermetal-builder --network none
+    --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
+    --ulimit nofile=1024:4096 --tmpfs /tmp:rw,exec,dev,suid,mode=1777
+    --mount "type=bind,source=$work/in,target=/silvermetal/in,readonly"
+    --mount "type=bind,source=$store,target=/silvermetal/store,readonly"
+    --mount "type=bind,source=$work/out,target=/silvermetal/out"
+    --env "SENTINEL=$token" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
+    "$image" /bin/bash /silvermetal/in/recipe/build
+)
+attend timeout 120 "$engine" "${arguments[@]}" >/dev/null 2>"$work/create.log" \
+    || die 5 "the engine made no container: $(tail -n 3 "$work/create.log")"
+container=$(<"$work/cid")
+
+code=0
+attend timeout --kill-after=10 "$limit" "$engine" start --attach "$container" > >(tee "$work/build.log") 2>&1 || code=$?
+case $code in
+    0) ;;
+    75) die 5 "a bind mount did not show this host's files in the container (see above): run the engine on this machine, or give build.sh paths that the engine's machine has, too" ;;
+    124 | 137) ((code == 137)) || die 124 "the build did not end within $limit seconds (SILVERMETAL_BUILD_TIMEOUT)"; die 3 "the build was killed (137): out of memory?" ;;
+    *) die 3 "the build failed with exit code $code" ;;
+esac
+
+# --- what it gives ------------------------------------------------------------------------------------------------
+
+result=$work/result
+iso=silvermetal-$recipe-$short.iso
+mkdir "$result"
+[[ -s $work/out/image.iso && -s $work/out/tools.env ]] || die 3 "the build ended well and left no image"
+mv "$work/out/image.iso" "$result/$iso"
+cp -- "$lock_in" "$result/packages.lock"
+cp -- "$work/build.log" "$result/build.log"
+(cd "$result" && sha256sum "$iso" >SHA256SUMS)
+{
+    printf '%s\n' "ARCHITECTURE=$(setting "$work/in/recipe.conf" ARCHITECTURE)" "BUILDER_IMAGE=$image" \
+        "BUILDER_IMAGE_ID=$image_id" "COMMIT=$commit" "LOCK_SHA256=$lock_sha256" \
+        "MKSQUASHFS_OPTIONS=$(setting "$work/in/recipe.conf" MKSQUASHFS_OPTIONS)" "RECIPE=$recipe" \
+        "SOURCE_DATE_EPOCH=$epoch" "SUITE=$suite" "TREE=$tree"
+    cat "$work/out/tools.env"
+} | LC_ALL=C sort >"$result/BUILD_INFO"
+chmod 644 "$result"/*
+sync -f "$result"
+if [[ -e $output ]]; then
+    mv -T "$output" "$work/replaced"
+fi
+mv -T "$result" "$output"
+echo "build.sh: $output/$iso"
