@@ -92,6 +92,8 @@ class HostKind(Protocol):
 
     build_deadline: int
     """Seconds that the master should give the builds on such hosts."""
+    independence: int
+    """The level that two such hosts can honestly reach, and that the demo's policy therefore asks for."""
 
     def notice(self) -> str:
         """One sentence before anything starts: what these hosts are, what that proves, how long it takes."""

@@ -57,6 +57,10 @@ class Interrupt:
                 raise SetupFailed(f"{what} (waited {timeout:.0f} s)")
             self.sleep(step)
 
+    def wait_for_request(self) -> None:
+        """Until somebody asks to stop."""
+        self._asked.wait()
+
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
         """Only from the main thread, around everything."""

@@ -26,6 +26,7 @@ SOCKET = "/run/docker.sock"
 DOCKER_HOST = f"unix://{SOCKET}"
 
 build_deadline = 900
+independence = 1
 
 
 def notice() -> str:

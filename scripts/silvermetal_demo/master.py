@@ -1,0 +1,110 @@
+"""The demo's master: its settings, its process, and what is asked of it. The only module that knows the master's
+commands.
+
+- The master answers on the demo's own address alone; its secrets are new in each run and lie in the run's folder.
+- Ready means: its web server answers, and every worker is connected, as the master itself reports.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from silvermetal_demo.cell import Cell, Part
+from silvermetal_demo.command import Output
+from silvermetal_demo.hosts import HostKind, HostPlan, PathsOnHost
+from silvermetal_demo.interrupt import Interrupt
+from silvermetal_demo.repository import Repository
+
+
+@dataclass(frozen=True)
+class Ports:
+    workers: int
+    web: int
+
+
+class Master:
+    def __init__(
+        self, folder: Path, venv: Path, address: str, ports: Ports, cell: Cell, environment: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.base = folder / "base"
+        self.config = folder / "config"
+        self.address = address
+        self.ports = ports
+        self.url = f"http://{address}:{ports.web}/"
+        self._command = venv / "bin" / "silvermetal-master"
+        self._cell = cell
+        self._environment = dict(environment)
+        self._process: Part | None = None
+
+    def enrol(self, plan: HostPlan, paths: PathsOnHost, inject_host_name: str | None) -> None:
+        """Make the worker's directory, with a key of its own, and its password on both sides."""
+        password = secrets.token_urlsafe(32)
+        arguments: list[str | Path] = [plan.venv / "bin" / "silvermetal-worker", "init", plan.worker_dir]
+        arguments += ["--name", plan.name, "--host", plan.name, "--master", f"{self.address}:{self.ports.workers}"]
+        arguments += ["--store", paths.store, "--docker-host", paths.docker_host]
+        if inject_host_name is not None:
+            arguments += ["--inject-host-name", inject_host_name]
+        self._cell.run(arguments, timeout=60, env=self._environment, input_text=password + "\n")
+
+    def configure(self, repository: Repository, recipe: str, kind: HostKind, plans: Sequence[HostPlan]) -> None:
+        """The settings folder, by the product's own command."""
+        raise NotImplementedError
+
+    def notify_command(self, repository_url: str) -> list[str]:
+        """What the repository's hook runs."""
+        arguments = [str(self._command), "notify-push", "--url", f"{self.url}change_hook/gitea"]
+        arguments += ["--secret-file", str(self.config / "secrets" / "hook"), "--repository-url", repository_url]
+        return arguments
+
+    def start(self, log: Path) -> None:
+        self._cell.run([self._command, "init", self.base, "--config", self.config], timeout=120, env=self._environment)
+        self._process = self._cell.spawn(
+            "the master", [self._command, "run", self.base], log=log, env=self._environment
+        )
+
+    def require(self) -> None:
+        """SetupFailed when the process has ended."""
+        if self._process is not None:
+            self._process.require()
+
+    def wait_until_ready(self, interrupt: Interrupt) -> None:
+        interrupt.wait_until(lambda: self._get("masters") is not None, timeout=120, what="the master does not answer")
+
+    def connected(self) -> set[str]:
+        """Names of the workers that are connected now."""
+        answer = self._get("workers") or {}
+        return {worker["name"] for worker in answer.get("workers", []) if worker["connected_to"]}
+
+    def activity(self) -> dict[str, str]:
+        """What each builder is doing now: builder's name, its running step in the master's words."""
+        builders = {b["builderid"]: b["name"] for b in (self._get("builders") or {}).get("builders", [])}
+        found = {}
+        for build in (self._get("builds?complete=false") or {}).get("builds", []):
+            steps = (self._get(f"builds/{build['buildid']}/steps") or {}).get("steps", [])
+            running = [step for step in steps if step["started_at"] and not step["complete"]]
+            if running and build["builderid"] in builders:
+                found[builders[build["builderid"]]] = running[-1]["name"]
+        return found
+
+    def _get(self, what: str) -> dict[str, Any] | None:
+        self.require()
+        try:
+            # No proxy: the address is this machine's own.
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(f"{self.url}api/v2/{what}", timeout=5) as answer:
+                found: dict[str, Any] = json.load(answer)
+                return found
+        except (OSError, ValueError):
+            return None
+
+    def wait_for_verdict(self, ref: str, timeout: int, output: Path) -> Output:
+        arguments: list[str | Path] = [self._command, "wait", self.base, "--ref", ref, "--timeout", str(timeout)]
+        arguments += ["--copy-to", output]
+        return self._cell.run(arguments, timeout=timeout + 60, env=self._environment, expected=(0, 1, 3))
