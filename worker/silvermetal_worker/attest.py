@@ -3,7 +3,8 @@
 Rules:
 
 - Inputs in the statement are read back: the commit from the checkout, the image from the engine, packages from the lock
-  whose digest the build recorded, settings from ``BUILD_INFO``. What the order asked for is only compared by the master.
+  whose digest the build recorded, settings from ``BUILD_INFO``. What the order asked for is only compared by the
+  master.
 - The digest leaves this host inside the sealed statement and in no other way: nothing is printed.
 - A file is used only when it is one of the names that the build's contract has, and there is exactly one ISO.
 """

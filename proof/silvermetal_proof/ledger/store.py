@@ -6,8 +6,8 @@ Rules:
 
 - Append only: an entry is written under a temporary name, synced, linked to its final name (which must not exist), and
   only then does the checkpoint cover it. Death at any byte leaves a whole entry or none.
-- Opening proves that the entries still have the root that the checkpoint signed; truncated, altered, reordered or rewound
-  entries are an error that says so, and nothing is appended to such a ledger.
+- Opening proves that the entries still have the root that the checkpoint signed; truncated, altered, reordered or
+  rewound entries are an error that says so, and nothing is appended to such a ledger.
 - An entry beyond the checkpoint (death between the two writes) is covered by the next append; no verdict is lost.
 - One writer at a time, by a lock on the folder.
 """

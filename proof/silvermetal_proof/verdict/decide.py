@@ -72,11 +72,12 @@ def _once_each(submissions: Sequence[Submission]) -> list[Submission]:
     kept: dict[str, Submission] = {}
     for submission in submissions:
         before = kept.get(submission.host)
-        if before is None or (before.envelope is None and submission.envelope is not None):
+        if before is None or (before.envelope is None and before.broken is None):
             kept[submission.host] = submission
         elif submission.envelope is not None and submission.envelope != before.envelope:
-            # An envelope that cannot verify, so that the examination ends INVALID with this host named.
-            kept[submission.host] = Submission(submission.host, before.observation, b"two different answers")
+            kept[submission.host] = Submission(
+                submission.host, before.observation, broken="expected one answer, got two that differ"
+            )
     return [kept[host] for host in sorted(kept)]
 
 

@@ -40,7 +40,9 @@ def examine(case: Case, submission: Submission) -> Examined:
     statement: Statement | None = None
     problem = submission.problem
     digest = None
-    if submission.envelope is not None:
+    if submission.broken is not None:
+        problem = submission.broken
+    elif submission.envelope is not None:
         digest = sha256(submission.envelope)
         try:
             statement = _checked(case, submission, entry)
@@ -52,7 +54,7 @@ def examine(case: Case, submission: Submission) -> Examined:
         result=HostResult(
             host=submission.host,
             worker=observation.worker if observation is not None else None,
-            answered=submission.envelope is not None,
+            answered=submission.envelope is not None or submission.broken is not None,
             valid=statement is not None,
             problem=None if statement is not None else problem,
             iso=statement.subject[0].name if statement else None,

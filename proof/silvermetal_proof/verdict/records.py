@@ -70,6 +70,8 @@ class Submission:
     observation: Observation | None
     envelope: bytes | None = None
     problem: str | None = None
+    broken: str | None = None
+    """What came is no envelope that can be looked at (it does not open, or there were two): an answer, and invalid."""
     ours: bool = False
     """True when the cause lies with the build service (infrastructure), not with the host's build."""
 

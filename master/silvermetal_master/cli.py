@@ -1,0 +1,166 @@
+"""``silvermetal-master``: the commands of the master.
+
+Rules:
+
+- A failure is one line on standard error, never a traceback. Exit codes: 0 done, 1 another verdict than REPRODUCED,
+  2 usage or settings, 3 no verdict in time, 4 the master did not answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from silvermetal_proof import ProofError
+
+from silvermetal_master.errors import PinningError, SettingsError
+
+EXIT_OTHER_VERDICT = 1
+EXIT_SETTINGS = 2
+EXIT_NO_VERDICT = 3
+EXIT_NO_ANSWER = 4
+_PATH = click.Path(path_type=Path)
+
+
+def _ends_cleanly(function: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except (SettingsError, PinningError, ProofError, OSError) as error:
+            click.echo(f"silvermetal-master: {error}", err=True)
+            sys.exit(EXIT_SETTINGS)
+
+    return wrapper
+
+
+@click.group()
+def main() -> None:
+    """The master of SilverMetal's build master."""
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@click.option("--repository", required=True, help="What is built; every host clones it from here.")
+@click.option("--recipe", default="minimal-live", show_default=True)
+@click.option("--url", default="http://127.0.0.1:8010/", show_default=True, help="Where people find the web pages.")
+@click.option("--web", default="tcp:8010:interface=127.0.0.1", show_default=True, help="Twisted endpoint of the web.")
+@click.option("--workers", default="tcp:9989:interface=127.0.0.1", show_default=True, help="Endpoint for workers.")
+@click.option("--origin", default="silvermetal/ledger", show_default=True, help="The ledger's name.")
+@click.option("--quorum", default=2, show_default=True)
+@click.option("--min-independence", default=2, show_default=True)
+@click.option("--deadline", default=14400, show_default=True, help="Seconds for all hosts.")
+@click.option("--build-timeout", default=10800, show_default=True, help="Seconds for one build.")
+@_ends_cleanly
+def site(folder: Path, **values: Any) -> None:
+    """Write the settings of a new installation into FOLDER, with new keys and secrets."""
+    from silvermetal_master.site import write_site
+
+    write_site(folder, **values)
+    click.echo(f"settings written to {folder}; enrol hosts with `silvermetal-master enroll {folder} HOST …`")
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@click.argument("host")
+@click.option("--worker", default=None, help="The worker's name; default: the host's.")
+@click.option("--public-key", required=True, help="What `silvermetal-worker init` printed.")
+@click.option("--operator", required=True)
+@click.option("--site", "site_name", required=True)
+@_ends_cleanly
+def enroll(folder: Path, host: str, worker: str | None, public_key: str, operator: str, site_name: str) -> None:
+    """Enrol HOST in the settings in FOLDER; the worker's password is read from standard input."""
+    from silvermetal_master.site import enrol
+
+    password = sys.stdin.readline().strip()
+    if not password:
+        raise SettingsError("expected the worker's password on standard input, got nothing")
+    enrol(
+        folder,
+        host=host,
+        worker=worker or host,
+        public_key=public_key,
+        operator=operator,
+        site=site_name,
+        password=password,
+        now=datetime.now(UTC),
+    )
+    click.echo(f"host {host} is enrolled")
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@_ends_cleanly
+def check(folder: Path) -> None:
+    """Check the settings in FOLDER."""
+    from silvermetal_master.settings import load
+
+    settings = load(folder)
+    click.echo(f"{folder}: {len(settings.hosts)} hosts, quorum {settings.policy.quorum}, recipe {settings.recipe}")
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@click.option("--config", type=_PATH, required=True, help="The folder of settings.")
+@_ends_cleanly
+def init(basedir: Path, config: Path) -> None:
+    """Make the master's folder BASEDIR."""
+    from silvermetal_master.run import init as make
+
+    make(basedir, config)
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@_ends_cleanly
+def run(basedir: Path) -> None:
+    """Run the master in BASEDIR, in the foreground."""
+    from silvermetal_master.run import run as become
+
+    become(basedir)
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@click.option("--ref", required=True, help="Such as refs/tags/v1.")
+@click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait.")
+@click.option("--copy-to", type=_PATH, default=None, help="Copy verdict, statements, ledger and explanation here.")
+@_ends_cleanly
+def wait(basedir: Path, ref: str, timeout: float, copy_to: Path | None) -> None:
+    """Wait for the verdict on a ref, and print it."""
+    from silvermetal_master.wait import copy_out, describe, wait_for
+
+    ended = wait_for(basedir, ref, timeout)
+    if ended is None:
+        click.echo(f"silvermetal-master: expected a verdict on {ref} within {timeout:g} s, got none", err=True)
+        sys.exit(EXIT_NO_VERDICT)
+    if copy_to is not None:
+        copy_out(ended, basedir, copy_to)
+    click.echo(describe(ended), nl=False)
+    sys.exit(0 if ended.verdict is not None and ended.verdict.passed else EXIT_OTHER_VERDICT)
+
+
+@main.command("notify-push")
+@click.option("--url", required=True, help="The master's change hook.")
+@click.option("--secret-file", type=_PATH, required=True)
+@click.option("--repository-url", required=True)
+@_ends_cleanly
+def notify_push(url: str, secret_file: Path, repository_url: str) -> None:
+    """Send post-receive's lines (standard input) to the master as signed push events."""
+    from silvermetal_master.gitea.notify import notify
+
+    secret = secret_file.read_bytes().strip()
+    problems = notify(list(sys.stdin), url=url, secret=secret, repository_url=repository_url)
+    for problem in problems:
+        click.echo(f"silvermetal-master: {problem}", err=True)
+    if problems:
+        sys.exit(EXIT_NO_ANSWER)
+
+
+if __name__ == "__main__":
+    main()

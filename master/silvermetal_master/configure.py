@@ -1,0 +1,68 @@
+"""Settings in, ``BuildmasterConfig`` out: the only module that knows all the others.
+
+Rules:
+
+- Requests are never collapsed (H1); no usage data leaves the master; the stock configuration's open doors (try,
+  sendchange, anonymous control) are closed.
+- Logs are bounded; build data, which holds statements, is never cleaned away.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from buildbot.plugins import secrets, util
+
+from silvermetal_master.builders import make_builders
+from silvermetal_master.gitea.events import GiteaEvents
+from silvermetal_master.schedulers import make_schedulers
+from silvermetal_master.settings import HOOK_SECRET, Settings, load
+from silvermetal_master.workers import make_workers
+
+MAX_LOG_BYTES = 128 * 1024 * 1024
+LOG_TAIL_BYTES = 4 * 1024 * 1024
+
+
+def _www(settings: Settings) -> dict[str, Any]:
+    return {
+        "port": settings.master.web,
+        "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}},
+        "change_hook_dialects": {
+            "gitea": {
+                "custom_class": GiteaEvents,
+                "secret": util.Secret(HOOK_SECRET),
+                "repository": settings.repository.url,
+                "tags": settings.repository.tags,
+            }
+        },
+        # Reading is open, every control needs a role (H4): the last rule matches whatever is left.
+        "authz": util.Authz(
+            allowRules=[util.AnyControlEndpointMatcher(role="operators")],
+            roleMatchers=[util.RolesFromUsername(roles=["operators"], usernames=["operator"])],
+        ),
+    }
+
+
+def configure(folder: Path, state: Path) -> dict[str, Any]:
+    """Return Buildbot's configuration for the settings in ``folder``; records of builds are kept in ``state``.
+
+    :raises SettingsError: naming the file and the key that is wrong.
+    """
+    settings = load(folder)
+    return {
+        "title": settings.master.title,
+        "titleURL": settings.master.url,
+        "buildbotURL": settings.master.url,
+        "buildbotNetUsageData": None,
+        "collapseRequests": False,
+        "db": {"db_url": settings.master.database},
+        "protocols": {"pb": {"port": settings.master.workers}},
+        "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
+        "workers": make_workers(settings),
+        "builders": make_builders(settings, str(state)),
+        "schedulers": make_schedulers(settings),
+        "logMaxSize": MAX_LOG_BYTES,
+        "logMaxTailSize": LOG_TAIL_BYTES,
+        "www": _www(settings),
+    }

@@ -1,0 +1,1 @@
+"""Gitea: its events, and how a local repository speaks as it does."""

@@ -1,0 +1,77 @@
+"""Making the master's folder and running the master in it.
+
+Rules:
+
+- The folder holds Buildbot's database and the records of builds; settings are elsewhere and are never written to.
+- Database upgrades are made before each start, by Buildbot's own command.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import NoReturn
+
+from silvermetal_master.errors import SettingsError
+from silvermetal_master.settings import load
+
+CONFIG_VARIABLE = "SILVERMETAL_CONFIG"
+_CONFIG_NOTE = "config-folder"
+UPGRADE_TIMEOUT = 600
+
+
+def init(basedir: Path, config: Path) -> None:
+    """Make ``basedir`` for the settings in ``config``. :raises SettingsError: when either is not usable."""
+    load(config)
+    if (basedir / "buildbot.tac").exists():
+        raise SettingsError(f"{basedir}: expected a new folder, got a master's folder")
+    basedir.mkdir(parents=True, exist_ok=True)
+    tac = resources.files("silvermetal_master").joinpath("templates/buildbot.tac").read_bytes()
+    (basedir / _CONFIG_NOTE).write_text(f"{config.resolve()}\n", encoding="utf-8")
+    (basedir / "buildbot.tac").write_bytes(tac)
+    upgrade(basedir)
+
+
+def config_of(basedir: Path) -> Path:
+    """The folder of settings that ``init`` noted. :raises SettingsError: when there is none."""
+    try:
+        return Path((basedir / _CONFIG_NOTE).read_text(encoding="utf-8").strip())
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{basedir}: expected a master's folder, got none; `silvermetal-master init` makes one"
+        ) from None
+
+
+def _environment(basedir: Path) -> dict[str, str]:
+    return {**os.environ, CONFIG_VARIABLE: str(config_of(basedir))}
+
+
+def upgrade(basedir: Path) -> None:
+    """Bring the database to this version. :raises SettingsError: when Buildbot cannot."""
+    buildbot = Path(sys.executable).with_name("buildbot")
+    done = subprocess.run(
+        [str(buildbot), "upgrade-master", "--quiet", str(basedir)],
+        env=_environment(basedir),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=UPGRADE_TIMEOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).decode(errors="replace").strip()[-1500:]
+        raise SettingsError(f"upgrade of {basedir}: expected exit code 0, got {done.returncode}: {said}")
+
+
+def run(basedir: Path) -> NoReturn:
+    """Become the master's process, in the foreground. SIGTERM stops it."""
+    env = _environment(basedir)
+    load(config_of(basedir))
+    twistd = Path(sys.executable).with_name("twistd")
+    os.chdir(basedir)
+    # The project's own tools (silvermetal, silvermetal-resolve-lock) stand beside the interpreter.
+    env["PATH"] = f"{twistd.parent}:{env.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}"
+    argv = [str(twistd), "--nodaemon", "--pidfile=", "--no_save", "--python=buildbot.tac"]
+    os.execve(twistd, argv, env)  # noqa: S606 - the master's process replaces this one, so that signals reach it

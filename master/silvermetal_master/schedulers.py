@@ -1,0 +1,66 @@
+"""The schedulers: a tag starts ``verify``; ``verify`` starts the hosts; a person may ask for a full commit.
+
+Rules:
+
+- Only changes of the category *tag* from our own hook start a verification; no poller (H10).
+- A forced build takes a full commit and a full ref; a branch name as revision is refused.
+- The triggerables are started by ``verify`` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.plugins import schedulers, util
+
+from silvermetal_master.builders import (
+    EXPLAIN_SCHEDULER,
+    ISO_SCHEDULER,
+    VERIFY,
+    active_hosts,
+    explain_builder,
+    iso_builder,
+)
+from silvermetal_master.gitea.events import TAG_CATEGORY
+from silvermetal_master.settings import Settings
+
+
+def make_schedulers(settings: Settings) -> list[Any]:
+    """All schedulers."""
+    hosts = [h.host for h in active_hosts(settings)]
+    return [
+        schedulers.AnyBranchScheduler(
+            name="tags",
+            change_filter=util.ChangeFilter(category=TAG_CATEGORY, repository=settings.repository.url),
+            treeStableTimer=None,
+            builderNames=[VERIFY],
+        ),
+        schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in hosts]),
+        schedulers.Triggerable(name=EXPLAIN_SCHEDULER, builderNames=[explain_builder(h) for h in hosts]),
+        schedulers.ForceScheduler(
+            name="verify-a-commit",
+            buttonName="Verify a commit",
+            label="Verify a commit on every host",
+            builderNames=[VERIFY],
+            reason=util.StringParameter(name="reason", label="Why", default="asked by hand", size=60),
+            codebases=[
+                util.CodebaseParameter(
+                    "",
+                    label="What",
+                    branch=util.StringParameter(
+                        name="branch",
+                        label="Ref (refs/heads/… or refs/tags/…)",
+                        regex=r"^refs/(heads|tags)/[A-Za-z0-9][A-Za-z0-9._/+-]*$",
+                        required=True,
+                        size=60,
+                    ),
+                    revision=util.StringParameter(
+                        name="revision", label="Full commit (40 hex)", regex=r"^[0-9a-f]{40}$", required=True, size=42
+                    ),
+                    repository=util.FixedParameter(name="repository", default=settings.repository.url),
+                    project=util.FixedParameter(name="project", default=""),
+                )
+            ],
+            properties=[],
+        ),
+    ]

@@ -1,0 +1,182 @@
+"""Settings of one installation: ``master.toml``, ``hosts/*.toml``, ``secrets/``.
+
+Rules:
+
+- Strict: an unknown key, a missing secret, two entries for one host, worker or key, a quorum of one, or fewer hosts
+  than the quorum is an error that names the file and the key.
+- These are the installation's own: a tag that is built can change recipes and pins, never who may sign.
+- Secrets are files of the ``secrets`` folder; their names are here, their contents are not.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, StringConstraints
+from silvermetal_proof import ProofError
+from silvermetal_proof.host import HostEntry, Operator
+from silvermetal_proof.model import Line, Name, Record
+
+from silvermetal_master.errors import SettingsError
+
+Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix):[^\s]{1,400}\Z")]
+"""A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``."""
+
+
+class MasterSettings(Record):
+    """``[master]``: this service."""
+
+    id: Annotated[str, StringConstraints(pattern=r"\Aurn:[A-Za-z0-9][A-Za-z0-9:._-]{1,200}\Z")]
+    """The verifier's id in verdicts."""
+    title: Line = "SilverMetal"
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s]{1,200}/\Z")]
+    web: Endpoint = "tcp:8010:interface=127.0.0.1"
+    workers: Endpoint = "tcp:9989:interface=127.0.0.1"
+    database: Line = "sqlite:///state.sqlite"
+    verifications: Annotated[int, Field(ge=1, le=64)] = 2
+    """Verifications that may run at once."""
+
+
+class RepositorySettings(Record):
+    """``[repository]``: what is built."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\A[^\s-][^\s]{0,400}\Z")]
+    tags: Annotated[str, Field(max_length=200)] = r"v[0-9].*"
+    """Regular expression that a tag's whole name must match."""
+    recipe: Name
+
+
+class PolicySettings(Record):
+    """``[policy]``: what is asked of a build. Times are in seconds."""
+
+    quorum: Annotated[int, Field(ge=2, le=16)] = 2
+    min_independence: Annotated[int, Field(ge=1, le=4)] = 2
+    deadline: Annotated[int, Field(ge=10, le=7 * 86400)] = 4 * 3600
+    build_timeout: Annotated[int, Field(ge=10, le=7 * 86400)] = 3 * 3600
+
+
+class LedgerSettings(Record):
+    """``[ledger]``: the log of verdicts."""
+
+    origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\Z")]
+
+
+class File(Record):
+    """``master.toml``."""
+
+    master: MasterSettings
+    repository: RepositorySettings
+    policy: PolicySettings = PolicySettings()
+    ledger: LedgerSettings
+    operators: tuple[Operator, ...] = ()
+
+
+class Settings:
+    """All settings of one installation, checked together."""
+
+    def __init__(self, folder: Path, file: File, hosts: tuple[HostEntry, ...]) -> None:
+        self.folder = folder
+        self.master = file.master
+        self.repository = file.repository
+        self.policy = file.policy
+        self.ledger = file.ledger
+        self.operators = file.operators
+        self.hosts = hosts
+
+    @property
+    def secrets(self) -> Path:
+        """The folder of secrets."""
+        return self.folder / "secrets"
+
+    @property
+    def recipe(self) -> str:
+        """The recipe that tags build."""
+        return self.repository.recipe
+
+    def host(self, name: str) -> HostEntry | None:
+        """The entry of one host."""
+        return next((h for h in self.hosts if h.host == name), None)
+
+
+_R = TypeVar("_R", bound=Record)
+
+
+def _load(path: Path, kind: type[_R]) -> _R:
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return kind.from_plain(values, what=str(path))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: expected a settings file, got none; `silvermetal-master site` writes one"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: expected TOML, got {error}") from None
+    except ProofError as error:
+        raise SettingsError(str(error)) from None
+
+
+def password_name(worker: str) -> str:
+    """The name of the secret that holds a worker's password."""
+    return f"worker-{worker}"
+
+
+MASTER_KEY = "master-signing.pem"
+HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
+
+
+def _check_secrets(settings: Settings) -> None:
+    for name in [MASTER_KEY, HOOK_SECRET, *(password_name(h.worker) for h in settings.hosts)]:
+        path = settings.secrets / name
+        if not path.is_file():
+            raise SettingsError(f"{path}: expected a secret in a file that only its owner can read, got no file")
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise SettingsError(f"{path}: expected mode 0600, got {mode:04o}; `chmod 600` it")
+        if not path.read_bytes().strip():
+            raise SettingsError(f"{path}: expected a secret, got an empty file")
+
+
+def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], quorum: int) -> None:
+    for field in ("host", "worker", "public_key"):
+        seen: dict[str, Path] = {}
+        for path, entry in hosts:
+            value = getattr(entry, field)
+            if value in seen:
+                raise SettingsError(
+                    f"{path}: {field}: expected one of its own, got {value}, which {seen[value]} has; "
+                    "one builder, worker and key a host"
+                )
+            seen[value] = path
+    for path, entry in hosts:
+        if path.stem != entry.host:
+            raise SettingsError(f"{path}: host: expected {path.stem} (the file's name), got {entry.host}")
+    usable = sum(1 for _, entry in hosts if entry.revoked is None)
+    if usable < quorum:
+        raise SettingsError(
+            f"{folder / 'master.toml'}: policy.quorum: expected at most the {usable} enrolled hosts of "
+            f"{folder / 'hosts'}, got {quorum}"
+        )
+
+
+def load(folder: Path) -> Settings:
+    """Read and check the settings in ``folder``. :raises SettingsError: naming the file and the key."""
+    file = _load(folder / "master.toml", File)
+    try:
+        re.compile(file.repository.tags)
+    except re.error as error:
+        raise SettingsError(
+            f"{folder / 'master.toml'}: repository.tags: expected a regular expression, got {error}"
+        ) from None
+    if file.policy.build_timeout > file.policy.deadline:
+        raise SettingsError(
+            f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
+            f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
+        )
+    hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
+    _check_hosts(folder, hosts, file.policy.quorum)
+    settings = Settings(folder, file, tuple(entry for _, entry in hosts))
+    _check_secrets(settings)
+    return settings

@@ -1,0 +1,30 @@
+"""The steps of the builds: one file a step, in the order in which they run.
+
+``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`judge`, :mod:`explain`, :mod:`record`.
+``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, attest), :mod:`collect`.
+``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
+"""
+
+from silvermetal_master.steps.collect import CollectManifest, CollectStatement
+from silvermetal_master.steps.explain import Explain
+from silvermetal_master.steps.fan_out import FanOut
+from silvermetal_master.steps.handover import Handover
+from silvermetal_master.steps.judge import Judge
+from silvermetal_master.steps.on_worker import Attest, Build, MakeManifest, Preflight
+from silvermetal_master.steps.pin import Pin
+from silvermetal_master.steps.record import Record
+
+__all__ = [
+    "Attest",
+    "Build",
+    "CollectManifest",
+    "CollectStatement",
+    "Explain",
+    "FanOut",
+    "Handover",
+    "Judge",
+    "MakeManifest",
+    "Pin",
+    "Preflight",
+    "Record",
+]

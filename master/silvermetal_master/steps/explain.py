@@ -1,0 +1,106 @@
+"""Step *explain*: where the bytes differ, say which file and field, in this same run.
+
+Rules:
+
+- Only after DIVERGED. Each host makes a manifest of what it built; the ISOs stay where they are.
+- The comparison is ``silvermetal diff``, a process of its own (house rule 8) with a deadline; what it cannot do it
+  says, and the verdict stands without it.
+- The first host is compared with each host that built something else; with an odd one out, that host with another.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from buildbot.process.results import CANCELLED, SKIPPED, SUCCESS, WARNINGS
+from silvermetal_proof.errors import printable
+from silvermetal_proof.verdict import Outcome, Verdict
+from twisted.internet.threads import deferToThread
+
+from silvermetal_master.build_store import BuildRecord
+from silvermetal_master.steps.rally import Rally
+
+DIFF_TIMEOUT = 600
+_DIFFER = 1
+MAX_REPORT_BYTES = 32 * 1024 * 1024
+
+
+def pair(verdict: Verdict) -> tuple[str, str]:
+    """The two hosts to compare: the odd one out with another, else the first two that differ."""
+    valid = [h for h in verdict.hosts if h.valid]
+    first = next((h for h in valid if h.host != verdict.odd_one_out), valid[0])
+    other = next(h for h in valid if h.iso_sha256 != first.iso_sha256)
+    return first.host, other.host
+
+
+def compare(record: BuildRecord, a: str, b: str) -> dict[str, Any]:
+    """Run ``silvermetal diff`` over two hosts' manifests and return its report.
+
+    :raises RuntimeError: when there is no report, with the reason.
+    """
+    argv = [str(Path(sys.executable).with_name("silvermetal")), "diff"]
+    argv += [str(record.file("manifests/{host}.json.gz", host)) for host in (a, b)]
+    argv += ["--label-a", a, "--label-b", b]
+    argv += ["--json", str(record.file("difference.json")), "--html", str(record.file("difference.html"))]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=DIFF_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"silvermetal diff: expected an end within {DIFF_TIMEOUT} s, got none") from None
+    if done.returncode != _DIFFER:
+        said = done.stderr.decode(errors="replace").strip()[-400:]
+        raise RuntimeError(f"silvermetal diff: expected exit code 1 (they differ), got {done.returncode}: {said}")
+    report = record.file("difference.json")
+    if report.stat().st_size > MAX_REPORT_BYTES:
+        raise RuntimeError(f"report: expected at most {MAX_REPORT_BYTES} bytes, got {report.stat().st_size}")
+    value = json.loads(report.read_bytes())
+    if not isinstance(value, dict):
+        raise RuntimeError("report: expected a JSON object")  # noqa: TRY004
+    return value
+
+
+class Explain(Rally):
+    """On DIVERGED, ask the hosts for manifests and compare them."""
+
+    name = "explain"
+    description = ["finding out why the bytes differ"]
+    flunkOnFailure = False
+    alwaysRun = True
+
+    def _wanted(self) -> BuildRecord | None:
+        record = self.record_or_none()
+        if record is None or not record.judged or record.verdict.outcome is not Outcome.DIVERGED:
+            return None
+        return record
+
+    async def run(self) -> int:
+        """Explain, or say why there is nothing to explain or no explanation."""
+        record = self._wanted()
+        if record is None or self.build.stopped:
+            await self.say("nothing to explain")
+            return SKIPPED
+        if await self.rally() == CANCELLED:
+            await self.say("stopped before the difference was explained")
+            return WARNINGS
+        a, b = pair(record.verdict)
+        missing = [h for h in (a, b) if not record.file("manifests/{host}.json.gz", h).exists()]
+        if missing:
+            await self.say(f"no explanation: {', '.join(missing)} sent no manifest of what it built")
+            return WARNINGS
+        try:
+            report = await deferToThread(compare, record, a, b)
+        except (RuntimeError, OSError, ValueError) as error:
+            await self.say(f"no explanation: {printable(str(error), 300)}", str(error))
+            return WARNINGS
+        await self._show(record, report)
+        return SUCCESS
+
+    async def _show(self, record: BuildRecord, report: dict[str, Any]) -> None:
+        """The summary as the step's text, the page as a log."""
+        await self.say(printable(report.get("summary", "the images differ"), 400))
+        html = record.file("difference.html")
+        if html.exists() and html.stat().st_size <= MAX_REPORT_BYTES:
+            await self.addHTMLLog("difference", html.read_text(encoding="utf-8", errors="replace"))

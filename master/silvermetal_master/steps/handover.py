@@ -1,0 +1,71 @@
+"""Step *handover*: give the worker its order and the package lock, as two files.
+
+Rules:
+
+- The order is the one that was written for *this* host of *this* build; a child that was forced or rebuilt after the
+  verdict gets none (H3, H4).
+- Files, not properties: properties are public, and a nonce is for one host.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from buildbot.process import remotecommand
+from buildbot.process.remotetransfer import FileReader
+from buildbot.process.results import FAILURE, SUCCESS
+
+from silvermetal_master.build_store import NoSuchBuildError
+from silvermetal_master.steps.of_build import StepOfBuild
+
+ORDER_FILE = "../order.json"
+LOCK_FILE = "../packages.lock"
+BLOCK_BYTES = 128 * 1024
+"""Below 256 KiB, where transfers stall (H8)."""
+
+
+class Handover(StepOfBuild):
+    """Write ``order.json`` and ``packages.lock`` beside the worker's checkout."""
+
+    name = "handover"
+    description = ["handing over the order"]
+    haltOnFailure = True
+
+    def __init__(self, *, host: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.host = host
+
+    async def _download(self, source: Path, target: str) -> bool:
+        with source.open("rb") as stream:
+            reader = FileReader(stream)
+            args = {
+                "maxsize": None,
+                "reader": reader,
+                "blocksize": BLOCK_BYTES,
+                "workdir": self.workdir,
+                "mode": 0o600,
+                "workerdest": target,
+            }
+            command = remotecommand.RemoteCommand("downloadFile", args)
+            await self.runCommand(command)
+            return not command.didFail()
+
+    async def run(self) -> int:
+        """Hand over, or say why not."""
+        try:
+            record = self.record()
+            if record.judged:
+                raise NoSuchBuildError(f"build {record.id} is judged already: nothing that is built now can count")
+            order = record.file("orders/{host}.json", self.host)
+            if not order.exists():
+                raise NoSuchBuildError(f"build {record.id} did not ask host {self.host}")
+        except NoSuchBuildError as error:
+            await self.say(f"no order for this host: {error}", str(error))
+            return FAILURE
+        for source, target in ((order, ORDER_FILE), (record.file("packages.lock"), LOCK_FILE)):
+            if not await self._download(source, target):
+                await self.say(f"could not hand over {target.removeprefix('../')}")
+                return FAILURE
+        await self.say(f"order of {self.host} handed over")
+        return SUCCESS

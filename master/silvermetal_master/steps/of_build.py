@@ -1,0 +1,57 @@
+"""What every step of ours has: the record of the build it belongs to.
+
+Rules:
+
+- The build's id is a property that the pin step sets and the fan-out hands on; it is checked each time it is used, for
+  a forced or rebuilt child may carry any (H3, H4).
+- A step fails with a sentence in its text and log; a traceback is for what nobody foresaw.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from buildbot.process.buildstep import BuildStep
+
+from silvermetal_master.build_store import BuildRecord, BuildStore, NoSuchBuildError
+
+BUILD_PROPERTY = "silvermetal_build"
+"""The property that names the build's record."""
+REQUESTS_PROPERTY = "silvermetal_requests"
+"""The property that names the requests that the fan-out created: host to request id."""
+
+
+class StepOfBuild(BuildStep):
+    """A step with access to the build store in ``state`` (a folder of the master)."""
+
+    def __init__(self, *, state: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.state = state
+        self.said = ""
+
+    @property
+    def store(self) -> BuildStore:
+        """All records of this master."""
+        return BuildStore(Path(self.state))
+
+    def record(self) -> BuildRecord:
+        """This build's record. :raises NoSuchBuildError: when the build has none."""
+        return self.store.record(self.getProperty(BUILD_PROPERTY))
+
+    def record_or_none(self) -> BuildRecord | None:
+        """This build's record, or None when it never got one (a build that could not be pinned)."""
+        try:
+            return self.record()
+        except NoSuchBuildError:
+            return None
+
+    async def say(self, sentence: str, details: str = "") -> None:
+        """Make ``sentence`` the step's text, and keep ``details`` in a log."""
+        self.said = sentence
+        if details:
+            await self.addCompleteLog("details", details)
+
+    def getResultSummary(self) -> dict[str, str]:
+        """The sentence that the step said, for the waterfall."""
+        return {"step": self.said} if self.said else super().getResultSummary()

@@ -1,0 +1,112 @@
+"""Steps that run one command of ``silvermetal-worker`` on the host.
+
+Rules:
+
+- Each has a limit for silence (mksquashfs says nothing for minutes) and for the whole; the worker ends the process
+  group.
+- The environment is not logged (``logEnviron``): logs are public.
+- Texts are sentences; exit codes have meanings that ``silvermetal-worker`` shares with ``scripts/build.sh``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.process.results import SUCCESS
+from buildbot.steps.shell import ShellCommand
+
+from silvermetal_master.steps.handover import LOCK_FILE, ORDER_FILE
+from silvermetal_master.steps.of_build import BUILD_PROPERTY
+
+OUTPUT_FOLDER = "../output"
+STATEMENT_FILE = "../statement.sealed"
+MANIFEST_FILE = "../manifest.json.gz"
+_ENDS = {
+    2: "the call was wrong",
+    3: "it failed",
+    4: "a pin was refused",
+    5: "the host is not ready",
+    124: "its time was up",
+}
+
+
+class _WorkerCommand(ShellCommand):
+    """One command. ``seconds`` limits the whole; silence is allowed as long."""
+
+    haltOnFailure = True
+    flunkOnFailure = True
+    doing = ""
+    done = ""
+
+    def __init__(self, *, seconds: int, **kwargs: Any) -> None:
+        super().__init__(logEnviron=False, timeout=seconds, maxTime=seconds, sigtermTime=15, usePTY=False, **kwargs)
+
+    def getCurrentSummary(self) -> dict[str, str]:
+        """While it runs."""
+        return {"step": self.doing}
+
+    def getResultSummary(self) -> dict[str, str]:
+        """When it has ended."""
+        if self.results == SUCCESS:
+            return {"step": self.done}
+        code = getattr(self, "_exit_code", None)
+        meaning = _ENDS.get(code, "it did not end well") if code is not None else "it did not end well"
+        return {"step": f"{self.doing}: {meaning}"}
+
+    async def run(self) -> int:
+        """Run it and keep the exit code for the text."""
+        self._exit_code = None
+        command = await self.makeRemoteShellCommand()
+        await self.runCommand(command)
+        self._exit_code = command.rc
+        return command.results()
+
+
+class Preflight(_WorkerCommand):
+    """Is the host ready?"""
+
+    name = "preflight"
+    doing = "looking whether the host is ready"
+    done = "the host is ready"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(seconds=300, command=["silvermetal-worker", "preflight", "--order", ORDER_FILE], **kwargs)
+
+
+class Build(_WorkerCommand):
+    """Build the ISO."""
+
+    name = "build"
+    doing = "building the ISO"
+    done = "the ISO is built; its hash stays sealed until the verdict"
+
+    def __init__(self, *, seconds: int, **kwargs: Any) -> None:
+        command = ["silvermetal-worker", "build", "--order", ORDER_FILE, "--lock", LOCK_FILE, "--output", OUTPUT_FOLDER]
+        super().__init__(seconds=seconds + 120, command=command, **kwargs)
+
+
+class Attest(_WorkerCommand):
+    """Hash, sign, seal."""
+
+    name = "attest"
+    doing = "signing what was built"
+    done = "signed and sealed"
+
+    def __init__(self, **kwargs: Any) -> None:
+        command = ["silvermetal-worker", "attest", "--order", ORDER_FILE, "--output", OUTPUT_FOLDER]
+        command += ["--statement", STATEMENT_FILE]
+        super().__init__(seconds=1800, command=command, **kwargs)
+
+
+class MakeManifest(_WorkerCommand):
+    """Describe the ISO of a build that diverged."""
+
+    name = "manifest"
+    doing = "describing what this host built"
+    done = "described"
+
+    def __init__(self, **kwargs: Any) -> None:
+        from buildbot.process.properties import Property
+
+        command = ["silvermetal-worker", "manifest", Property(BUILD_PROPERTY), "-o", MANIFEST_FILE]
+        super().__init__(seconds=1200, command=command, **kwargs)

@@ -1,0 +1,82 @@
+"""Waiting for the verdict on a ref, and handing its files out.
+
+Rules:
+
+- Looks at the records only; it needs no network and no Buildbot.
+- Says what is recorded: a build that could not be pinned is told as such.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from silvermetal_proof.verdict import Verdict, render
+
+from silvermetal_master.build_store import BuildRecord, BuildStore
+
+POLL_SECONDS = 0.2
+STATE_FOLDER = "silvermetal"
+MAX_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a ref ended: with a verdict, or with the reason why there is none."""
+
+    verdict: Verdict | None
+    record: BuildRecord | None
+    failed: str | None
+
+
+def wait_for(basedir: Path, ref: str, timeout: float) -> Ended | None:
+    """Wait up to ``timeout`` seconds; None when nothing was recorded by then."""
+    store = BuildStore(basedir / STATE_FOLDER)
+    end = time.monotonic() + timeout
+    while True:
+        note = store.newest(ref)
+        if note is not None and "failed" in note:
+            return Ended(None, None, str(note["failed"]))
+        if note is not None:
+            record = store.record(note["build"])
+            return Ended(record.verdict, record, None)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(POLL_SECONDS)
+
+
+def describe(ended: Ended) -> str:
+    """The end in lines for people, with the differing files where the bytes differ."""
+    if ended.verdict is None or ended.record is None:
+        return f"no verdict: {ended.failed}\n"
+    text = render(ended.verdict)
+    report = ended.record.file("difference.json")
+    if report.exists():
+        value = json.loads(report.read_bytes())
+        text += f"  difference: {value.get('summary', '')}\n"
+        found = value.get("differences", [])
+        paths = list(dict.fromkeys(str(d.get("layer_path", "")) for d in found if isinstance(d, dict)))
+        text += "".join(f"    {path}\n" for path in paths[:MAX_SHOWN])
+        if len(paths) > MAX_SHOWN:
+            text += f"    and {len(paths) - MAX_SHOWN} more\n"
+    return text
+
+
+def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
+    """Copy what anyone may have: statements, verdict, lock, pins, explanation, ledger. No key, no order."""
+    if ended.record is None:
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("verdict.dsse.json", "packages.lock", "pins.json", "difference.json", "difference.html"):
+        source = ended.record.file(name)
+        if source.exists():
+            shutil.copyfile(source, target / name)
+    for folder, source in (
+        ("statements", ended.record.file("statements")),
+        ("ledger", basedir / STATE_FOLDER / "ledger"),
+    ):
+        if source.is_dir():
+            shutil.copytree(source, target / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))

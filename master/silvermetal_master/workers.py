@@ -1,0 +1,39 @@
+"""The workers: one per enrolled host, and the master's own coordinators.
+
+Rules:
+
+- A host's worker runs one build at a time; its password is a secret of the master.
+- A coordinator is not quarantined: a failed verdict is no fault of the machine that reached it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.plugins import util
+from buildbot.worker import Worker
+from buildbot.worker.local import LocalWorker
+
+from silvermetal_master.builders import active_hosts, coordinator_names
+from silvermetal_master.settings import Settings, password_name
+
+
+class Coordinator(LocalWorker):
+    """A worker inside the master, for ``verify``."""
+
+    def putInQuarantine(self) -> None:
+        """Stay in service."""
+
+
+def make_workers(settings: Settings) -> list[Any]:
+    """All workers."""
+    hosts = [
+        Worker(
+            entry.worker,
+            util.Secret(password_name(entry.worker)),
+            max_builds=1,
+            properties={"host": entry.host, "site": entry.site},
+        )
+        for entry in active_hosts(settings)
+    ]
+    return [*(Coordinator(name, max_builds=1) for name in coordinator_names(settings)), *hosts]
