@@ -22,17 +22,17 @@ from silvermetal_proof.model import Line, Name, Record
 
 from silvermetal_master.errors import SettingsError
 
-Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix):[^\s]{1,400}\Z")]
+Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``."""
 
 
 class MasterSettings(Record):
     """``[master]``: this service."""
 
-    id: Annotated[str, StringConstraints(pattern=r"\Aurn:[A-Za-z0-9][A-Za-z0-9:._-]{1,200}\Z")]
+    id: Annotated[str, StringConstraints(pattern=r"\Aurn:[A-Za-z0-9][A-Za-z0-9:._-]{1,200}\z")]
     """The verifier's id in verdicts."""
     title: Line = "SilverMetal"
-    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s]{1,200}/\Z")]
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s]{1,200}/\z")]
     web: Endpoint = "tcp:8010:interface=127.0.0.1"
     workers: Endpoint = "tcp:9989:interface=127.0.0.1"
     database: Line = "sqlite:///state.sqlite"
@@ -43,7 +43,7 @@ class MasterSettings(Record):
 class RepositorySettings(Record):
     """``[repository]``: what is built."""
 
-    url: Annotated[str, StringConstraints(pattern=r"\A[^\s-][^\s]{0,400}\Z")]
+    url: Annotated[str, StringConstraints(pattern=r"\A[^\s-][^\s]{0,400}\z")]
     tags: Annotated[str, Field(max_length=200)] = r"v[0-9].*"
     """Regular expression that a tag's whole name must match."""
     recipe: Name
@@ -61,7 +61,7 @@ class PolicySettings(Record):
 class LedgerSettings(Record):
     """``[ledger]``: the log of verdicts."""
 
-    origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\Z")]
+    origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\z")]
 
 
 class File(Record):

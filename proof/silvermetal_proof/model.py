@@ -17,19 +17,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 from silvermetal_proof import canonical
 from silvermetal_proof.errors import MalformedError
 
-Hex64 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\Z")]
+Hex64 = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")]
 """64 lower-case hexadecimal digits: a SHA-256 digest or a 32-byte nonce."""
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\z")]
 """A digest as the project writes it: ``sha256:<64 hex>``."""
 
-Commit = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{40}\Z")]
+Commit = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{40}\z")]
 """A full Git commit id (SHA-1 object format, 40 hex)."""
 
-Name = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?\Z")]
+Name = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?\z")]
 """A host, worker, recipe, site or operator: lower case, safe as a file name and in a URL."""
 
-Line = Annotated[str, StringConstraints(max_length=1024, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Line = Annotated[str, StringConstraints(max_length=1024, pattern=r"\A[^\x00-\x1f\x7f]*\z")]
 """One line of text without control characters, at most 1024 characters."""
 
 _TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")

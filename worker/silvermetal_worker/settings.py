@@ -29,13 +29,13 @@ class WorkerSettings(Record):
 
     name: Name
     host: Name
-    master: Annotated[str, Field(pattern=r"\A[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}\Z")]
+    master: Annotated[str, Field(pattern=r"\A[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}\z")]
     """``HOST:PORT`` of the master's worker port."""
     store: Line
     """The package store, an absolute path; several builds and workers may share it."""
     docker_host: Line = ""
     """The container engine's address; empty for the engine's own default."""
-    engine: Annotated[str, Field(pattern=r"\A(docker|podman)\Z")] = "docker"
+    engine: Annotated[str, Field(pattern=r"\A(docker|podman)\z")] = "docker"
     keep_artefacts: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many builds' ISOs stay on the host, the newest first."""
     inject_host_name: Line = ""

@@ -37,10 +37,14 @@ class Refused(click.ClickException):
 
     def __init__(self, end: End, file: Path | str, why: str) -> None:
         super().__init__(f"{file}: {why}")
-        self.exit_code = int(end)
         self.end = end
         self.file = str(file)
         self.why = why
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click sets a class attribute; ours is one an instance
+        """The code of this end."""
+        return int(self.end)
 
 
 def end_of(error: ProofError) -> End:

@@ -18,11 +18,11 @@ from silvermetal_proof.model import Hex64, Record
 
 MAX_LOCK_BYTES = 4 * 1024 * 1024
 
-PackageName = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9+.-]{1,127}\Z")]
+PackageName = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9+.-]{1,127}\z")]
 """Debian Policy 5.6.1."""
-PackageVersion = Annotated[str, StringConstraints(pattern=r"\A[0-9A-Za-z.+~:-]{1,127}\Z")]
+PackageVersion = Annotated[str, StringConstraints(pattern=r"\A[0-9A-Za-z.+~:-]{1,127}\z")]
 """Debian Policy 5.6.12."""
-PoolPath = Annotated[str, StringConstraints(pattern=r"\Apool/[A-Za-z0-9][A-Za-z0-9+._~%/-]{0,254}\.deb\Z")]
+PoolPath = Annotated[str, StringConstraints(pattern=r"\Apool/[A-Za-z0-9][A-Za-z0-9+._~%/-]{0,254}\.deb\z")]
 
 
 class LockedPackage(Record):
@@ -41,7 +41,7 @@ class PackageLock(Record):
 
     version: Literal[1]
     architecture: Literal["amd64", "arm64"]
-    suite: Annotated[str, StringConstraints(pattern=r"\A[a-z][a-z0-9.-]{0,31}\Z")]
+    suite: Annotated[str, StringConstraints(pattern=r"\A[a-z][a-z0-9.-]{0,31}\z")]
     packages: Annotated[tuple[LockedPackage, ...], Field(min_length=1, max_length=20000)]
 
     @classmethod

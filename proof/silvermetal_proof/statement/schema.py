@@ -27,11 +27,11 @@ BUILD_TYPE = "urn:silvermetal:iso-build:v1"
 WORKER_PREFIX = "urn:silvermetal:worker:"
 MAX_STATEMENT_BYTES = 4 * 1024 * 1024
 
-FileName = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,126}\Z")]
+FileName = Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._+-]{0,126}\z")]
 """A plain file name: no separator, no leading dot, so that it cannot leave a folder."""
-BuildId = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{32}\Z")]
+BuildId = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{32}\z")]
 """The master's id of one build: 32 random hex digits, never used twice."""
-Ref = Annotated[str, StringConstraints(pattern=r"\Arefs/(tags|heads)/[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}\Z")]
+Ref = Annotated[str, StringConstraints(pattern=r"\Arefs/(tags|heads)/[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}\z")]
 """A full Git reference name."""
 
 
@@ -87,7 +87,7 @@ class BuildDefinition(Record):
 class Builder(Record):
     """SLSA Builder: the worker."""
 
-    id: Annotated[str, StringConstraints(pattern=r"\Aurn:silvermetal:worker:[a-z0-9][a-z0-9._-]{0,63}\Z")]
+    id: Annotated[str, StringConstraints(pattern=r"\Aurn:silvermetal:worker:[a-z0-9][a-z0-9._-]{0,63}\z")]
 
 
 class Metadata(Record):
