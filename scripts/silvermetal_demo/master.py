@@ -10,16 +10,18 @@ from __future__ import annotations
 import json
 import secrets
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from silvermetal_master.site import enrol, write_site
 
 from silvermetal_demo.cell import Cell, Part
 from silvermetal_demo.command import Output
 from silvermetal_demo.hosts import HostKind, HostPlan, PathsOnHost
 from silvermetal_demo.interrupt import Interrupt
-from silvermetal_demo.repository import Repository
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,41 @@ class Master:
         self._environment = dict(environment)
         self._process: Part | None = None
 
+    def configure(self, repository_url: str, recipe: str, kind: HostKind) -> None:
+        """The settings of an installation: what `silvermetal-master site` writes."""
+        write_site(
+            self.config,
+            repository=repository_url,
+            recipe=recipe,
+            url=self.url,
+            web=f"tcp:{self.ports.web}:interface={self.address}",
+            workers=f"tcp:{self.ports.workers}:interface={self.address}",
+            origin="silvermetal/demo",
+            quorum=2,
+            min_independence=kind.independence,
+            deadline=kind.build_deadline,
+            build_timeout=kind.build_deadline - 60,
+        )
+
     def enrol(self, plan: HostPlan, paths: PathsOnHost, inject_host_name: str | None) -> None:
-        """Make the worker's directory, with a key of its own, and its password on both sides."""
+        """Make the worker's directory, with a key of its own, and enter its host into the settings."""
         password = secrets.token_urlsafe(32)
         arguments: list[str | Path] = [plan.venv / "bin" / "silvermetal-worker", "init", plan.worker_dir]
         arguments += ["--name", plan.name, "--host", plan.name, "--master", f"{self.address}:{self.ports.workers}"]
         arguments += ["--store", paths.store, "--docker-host", paths.docker_host]
         if inject_host_name is not None:
             arguments += ["--inject-host-name", inject_host_name]
-        self._cell.run(arguments, timeout=60, env=self._environment, input_text=password + "\n")
-
-    def configure(self, repository: Repository, recipe: str, kind: HostKind, plans: Sequence[HostPlan]) -> None:
-        """The settings folder, by the product's own command."""
-        raise NotImplementedError
+        done = self._cell.run(arguments, timeout=60, env=self._environment, input_text=f"{password}\n")
+        enrol(
+            self.config,
+            host=plan.name,
+            worker=plan.name,
+            public_key=done.out.strip(),
+            operator="demo",
+            site="this-machine",
+            password=password,
+            now=datetime.now(UTC),
+        )
 
     def notify_command(self, repository_url: str) -> list[str]:
         """What the repository's hook runs."""

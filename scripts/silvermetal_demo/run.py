@@ -147,6 +147,7 @@ class Run:
         say(f"repository {repository.url} holds HEAD {head[:12]} of this checkout")
         if uncommitted():
             say("this checkout has uncommitted changes: they are not in what is built")
+        master.configure(repository.url, self._options.recipe, self._kind)
         plans = [self._plan(network, number) for number in range(1, len(HOSTS) + 1)]
         for plan in plans:
             for folder in (plan.run_dir, plan.keep_dir):
@@ -155,7 +156,6 @@ class Run:
             if diverges is not None:
                 say(f"{plan.name} will write its host name into {diverges} of the image", who=plan.name)
             master.enrol(plan, self._kind.paths_on_host(plan), diverges)
-        master.configure(repository, self._options.recipe, self._kind, plans)
         repository.tell(master.notify_command(repository.url))
         master.start(self._logs / "master.log")
         master.wait_until_ready(self._bench.interrupt)
