@@ -100,7 +100,7 @@ store=$(cd "$store" && pwd)
 work=$(mktemp -d "$output.XXXXXX")
 token=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
 label=silvermetal.build=$token
-container="" child=""
+container="" child="" creating=""
 
 # By id, and by a label that only this run knows: `create` may have been cut off between the engine's work and its answer.
 remove_container() {
@@ -109,12 +109,18 @@ remove_container() {
     for id in $container $ids; do
         timeout 120 "$engine" rm --force --volumes "$id" </dev/null >/dev/null 2>&1 || true
     done
+    container=""
 }
 clean() {
     trap - EXIT
     trap '' INT TERM HUP
-    [[ -z $child ]] || { kill -TERM "$child" 2>/dev/null || true; wait "$child" 2>/dev/null || true; }
-    remove_container
+    # A `create` under way is waited for (it is short, and what it makes must be found); all else is ended.
+    [[ -n $creating ]] || remove_container
+    if [[ -n $child ]]; then
+        [[ -n $creating ]] || kill -TERM -- "-$child" 2>/dev/null || true
+        wait "$child" 2>/dev/null || true
+    fi
+    [[ -z $creating ]] || remove_container
     rm -rf "$work"
 }
 trap clean EXIT
@@ -170,18 +176,29 @@ arguments=(
     --env "SENTINEL=$token" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
     "$image" /bin/bash /silvermetal/in/recipe/build
 )
+creating=yes
 attend timeout 120 "$engine" "${arguments[@]}" >/dev/null 2>"$work/create.log" \
     || die 5 "the engine made no container: $(tail -n 3 "$work/create.log")"
 container=$(<"$work/cid")
+creating=""
 
+# KILL, because the client would hand a TERM on to the container and wait for it; the container goes with clean.
+# The log goes to the file and to whoever watches; it is complete before anything is made of it.
+exec 3> >(exec tee "$work/build.log")
+logger=$!
 code=0
-attend timeout --kill-after=10 "$limit" "$engine" start --attach "$container" > >(tee "$work/build.log") 2>&1 || code=$?
+began=$SECONDS
+attend timeout --signal=KILL "$limit" "$engine" start --attach "$container" >&3 2>&3 || code=$?
+exec 3>&-
+wait "$logger" || true
+((SECONDS - began < limit)) || die 124 "the build did not end within $limit seconds (SILVERMETAL_BUILD_TIMEOUT)"
 case $code in
     0) ;;
     75) die 5 "a bind mount did not show this host's files in the container (see above): run the engine on this machine, or give build.sh paths that the engine's machine has, too" ;;
-    124 | 137) ((code == 137)) || die 124 "the build did not end within $limit seconds (SILVERMETAL_BUILD_TIMEOUT)"; die 3 "the build was killed (137): out of memory?" ;;
-    *) die 3 "the build failed with exit code $code" ;;
+    137) die 3 "the build was killed (exit code 137): out of memory? It needs about 1 GiB" ;;
+    *) die 3 "the build failed with exit code $code (see above)" ;;
 esac
+remove_container
 
 # --- what it gives ------------------------------------------------------------------------------------------------
 
