@@ -19,6 +19,7 @@ from buildbot.worker.protocols import base
 from silvermetal_proof.seal.hpke import MAX_SEALED_BYTES
 
 from silvermetal_master.build_store import NoSuchBuildError
+from silvermetal_master.steps.handover import BUILDER_FOLDER
 from silvermetal_master.steps.of_build import StepOfBuild
 from silvermetal_master.steps.on_worker import MANIFEST_FILE, STATEMENT_FILE
 
@@ -69,7 +70,7 @@ class _Collect(StepOfBuild):
         """The file's bytes; None, with the reason said, when it did not come whole."""
         writer = BoundedBytes(self.limit)
         args = {
-            "workdir": self.workdir,
+            "workdir": BUILDER_FOLDER,
             "workersrc": self.source,
             "writer": writer,
             "maxsize": self.limit + 1,
@@ -80,7 +81,7 @@ class _Collect(StepOfBuild):
         await self.runCommand(command)
         if command.didFail() or not writer.closed or writer.size > self.limit:
             got = f"more than {self.limit} bytes" if writer.size > self.limit else "no whole file"
-            await self.say(f"expected {self.source.removeprefix('../')} from the host, got {got}")
+            await self.say(f"expected {self.source} from the host, got {got}")
             return None
         return writer.data
 

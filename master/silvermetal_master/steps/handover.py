@@ -19,8 +19,10 @@ from buildbot.process.results import FAILURE, SUCCESS
 from silvermetal_master.build_store import NoSuchBuildError
 from silvermetal_master.steps.of_build import StepOfBuild
 
-ORDER_FILE = "../order.json"
-LOCK_FILE = "../packages.lock"
+ORDER_FILE = "order.json"
+LOCK_FILE = "packages.lock"
+BUILDER_FOLDER = "."
+"""Where orders, outputs and statements lie on the worker: the folder that holds the checkout."""
 BLOCK_BYTES = 128 * 1024
 """Below 256 KiB, where transfers stall (H8)."""
 
@@ -43,7 +45,8 @@ class Handover(StepOfBuild):
                 "maxsize": None,
                 "reader": reader,
                 "blocksize": BLOCK_BYTES,
-                "workdir": self.workdir,
+                # The builder's own folder; the checkout below it does not exist yet.
+                "workdir": BUILDER_FOLDER,
                 "mode": 0o600,
                 "workerdest": target,
             }
@@ -65,7 +68,7 @@ class Handover(StepOfBuild):
             return FAILURE
         for source, target in ((order, ORDER_FILE), (record.file("packages.lock"), LOCK_FILE)):
             if not await self._download(source, target):
-                await self.say(f"could not hand over {target.removeprefix('../')}")
+                await self.say(f"could not hand over {target}")
                 return FAILURE
         await self.say(f"order of {self.host} handed over")
         return SUCCESS

@@ -18,9 +18,11 @@ from buildbot.steps.shell import ShellCommand
 from silvermetal_master.steps.handover import LOCK_FILE, ORDER_FILE
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
 
-OUTPUT_FOLDER = "../output"
-STATEMENT_FILE = "../statement.sealed"
-MANIFEST_FILE = "../manifest.json.gz"
+STATEMENT_FILE = "statement.sealed"
+MANIFEST_FILE = "manifest.json.gz"
+# Commands run in the checkout; what they take and leave lies beside it, so that the tree stays clean.
+_ORDER = f"../{ORDER_FILE}"
+_OUTPUT = "../output"
 _ENDS = {
     2: "the call was wrong",
     3: "it failed",
@@ -70,7 +72,7 @@ class Preflight(_WorkerCommand):
     done = "the host is ready"
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(seconds=300, command=["silvermetal-worker", "preflight", "--order", ORDER_FILE], **kwargs)
+        super().__init__(seconds=300, command=["silvermetal-worker", "preflight", "--order", _ORDER], **kwargs)
 
 
 class Build(_WorkerCommand):
@@ -81,7 +83,7 @@ class Build(_WorkerCommand):
     done = "the ISO is built; its hash stays sealed until the verdict"
 
     def __init__(self, *, seconds: int, **kwargs: Any) -> None:
-        command = ["silvermetal-worker", "build", "--order", ORDER_FILE, "--lock", LOCK_FILE, "--output", OUTPUT_FOLDER]
+        command = ["silvermetal-worker", "build", "--order", _ORDER, "--lock", f"../{LOCK_FILE}", "--output", _OUTPUT]
         super().__init__(seconds=seconds + 120, command=command, **kwargs)
 
 
@@ -93,8 +95,8 @@ class Attest(_WorkerCommand):
     done = "signed and sealed"
 
     def __init__(self, **kwargs: Any) -> None:
-        command = ["silvermetal-worker", "attest", "--order", ORDER_FILE, "--output", OUTPUT_FOLDER]
-        command += ["--statement", STATEMENT_FILE]
+        command = ["silvermetal-worker", "attest", "--order", _ORDER, "--output", _OUTPUT]
+        command += ["--statement", f"../{STATEMENT_FILE}"]
         super().__init__(seconds=1800, command=command, **kwargs)
 
 
@@ -108,5 +110,5 @@ class MakeManifest(_WorkerCommand):
     def __init__(self, **kwargs: Any) -> None:
         from buildbot.process.properties import Property
 
-        command = ["silvermetal-worker", "manifest", Property(BUILD_PROPERTY), "-o", MANIFEST_FILE]
+        command = ["silvermetal-worker", "manifest", Property(BUILD_PROPERTY), "-o", f"../{MANIFEST_FILE}"]
         super().__init__(seconds=1200, command=command, **kwargs)

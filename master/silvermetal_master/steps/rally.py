@@ -64,6 +64,10 @@ class Rally(Trigger, StepOfBuild):
             return SUCCESS
         return CANCELLED if self.ended and result == CANCELLED else SUCCESS
 
+    def getResultSummary(self) -> dict[str, str]:
+        """The sentence that the step said; Trigger's own counts colours."""
+        return StepOfBuild.getResultSummary(self)
+
     def _expire(self) -> None:
         """The deadline: cancel what has not ended, and wait for it only so long."""
         self.expired = True

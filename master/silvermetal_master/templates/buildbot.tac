@@ -1,4 +1,7 @@
-"""The master's application for twistd; `silvermetal-master run` starts it."""
+"""The master's application for twistd; `silvermetal-master run` starts it.
+
+`buildbot upgrade-master` looks for the application's name and for `configfile` in this file: both are as it wants them.
+"""
 
 import os
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 from buildbot.master import BuildMaster
 from twisted.application import service
 
-basedir = Path(__file__).resolve().parent
-application = service.Application("silvermetal-master")
-BuildMaster(str(basedir), str(Path(os.environ["SILVERMETAL_CONFIG"]) / "master.cfg")).setServiceParent(application)
+basedir = str(Path(__file__).resolve().parent)
+configfile = str(Path(os.environ["SILVERMETAL_CONFIG"]) / "master.cfg")
+application = service.Application('buildmaster')
+BuildMaster(basedir, configfile).setServiceParent(application)

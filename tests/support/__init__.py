@@ -1,0 +1,1 @@
+"""What tests share: a real engine, a real service (master, workers, repository), ISOs made by the tools."""
