@@ -12,9 +12,10 @@ case " $* " in
     *) group=demo ;;
 esac
 
-if [[ $group == help ]]; then
-    # The text needs no machine made ready: the package's command line uses the standard library alone.
-    PYTHONPATH=$root/scripts exec python3 -m silvermetal_demo --help
+# Help and wrong usage need no machine made ready, and no root: the options use the standard library alone.
+if [[ $group == help ]] || command -v python3 >/dev/null; then
+    PYTHONPATH=$root/scripts PYTHONDONTWRITEBYTECODE=1 python3 -c 'from silvermetal_demo.options import parse; parse()' "$@" || exit
+    [[ $group != help ]] || exit 0
 fi
 if ((EUID != 0)); then
     command -v sudo >/dev/null || { echo "demo: got user $(id -un) and no sudo; expected root, for network namespaces and bridges" >&2; exit 3; }

@@ -86,6 +86,9 @@ class Host(Protocol):
     def stop(self) -> None:
         """Idempotent; leaves nothing."""
 
+    def fetch_artefacts(self, folder: Path) -> bool:
+        """Copy what the host's newest build left (ISO, SHA256SUMS, BUILD_INFO, ...) into `folder`; False when none."""
+
 
 class HostKind(Protocol):
     """The module of a kind: `silvermetal_demo.netns_host`, `silvermetal_demo.vm_host`."""

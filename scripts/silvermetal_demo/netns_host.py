@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -172,6 +173,15 @@ class NetnsHost:
 
     def stop(self) -> None:
         self._cell.stop()
+
+    def fetch_artefacts(self, folder: Path) -> bool:
+        builds = sorted(
+            (self._plan.worker_dir / "artefacts").glob("*/SHA256SUMS"), key=lambda path: path.stat().st_mtime
+        )
+        if not builds:
+            return False
+        shutil.copytree(builds[-1].parent, folder, dirs_exist_ok=True)
+        return True
 
 
 def create(plan: HostPlan, workbench: Workbench) -> NetnsHost:

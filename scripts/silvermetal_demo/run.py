@@ -121,8 +121,8 @@ class Run:
             commit = repository.pin_and_tag(builder.image, options.tag)
             plans = [replace(plan, builder_archive=builder.archive, builder_image=builder.image) for plan in plans]
             hosts = [self._kind.create(plan, bench) for plan in plans]
-            for host in hosts:
-                ends.callback(host.stop)
+            # One callback for all: two engines end in the time of one.
+            ends.callback(stop_all, hosts)
             together([threads.submit(host.start) for host in hosts], interrupt)
         self._wait_for_workers(master, hosts)
 
@@ -210,6 +210,7 @@ class Run:
         bench.progress.plain()
         if done.code == 3:
             raise SetupFailed(f"no verdict: {done.err.strip() or 'the master gave none in time'}")
+        self._fetch_artefacts(done.code == 0, hosts)
         bench.progress.say(f"results: {self._output.relative_to(CHECKOUT)}/")
         if options.keep:
             bench.progress.say(f"the master stays up: {master.url} (--keep); Ctrl-C ends it and removes everything")
@@ -229,6 +230,13 @@ class Run:
             master.require()
             self._bench.interrupt.sleep(0.5)
 
+    def _fetch_artefacts(self, reproduced: bool, hosts: Sequence[Host]) -> None:
+        """The ISO for the user: one where all are the same, else each host's own."""
+        for host in hosts:
+            folder = self._output if reproduced else self._output / host.name
+            if host.fetch_artefacts(folder) and reproduced:
+                return
+
     def keep_logs(self) -> None:
         """What a user may want to read afterwards."""
         if self._logs.exists():
@@ -246,6 +254,13 @@ def together(futures: Sequence[Future[Any]], interrupt: Interrupt) -> None:
             raise error
     if errors:
         raise errors[0]
+
+
+def stop_all(hosts: Sequence[Host]) -> None:
+    with ThreadPoolExecutor() as threads:
+        ended = [threads.submit(host.stop) for host in hosts]
+    for future in ended:
+        future.result()
 
 
 def uncommitted() -> bool:
