@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,6 @@ class Builder:
 def provide_builder(
     checkout: Path, state: State, cell: Cell, environment: dict[str, str], log_dir: Path, progress: Progress
 ) -> Builder:
-    if _archive_of(state, None) is None:
-        progress.say("making the builder image from Debian packages; the first time this takes a minute ...")
     script = checkout / "scripts" / "bootstrap-builder.sh"
     environment = environment | {"SILVERMETAL_STATE": str(state.root)}
 
@@ -44,7 +43,14 @@ def provide_builder(
             raise SetupFailed(f"{script.name}: got {image!r}, expected sha256:<64 hex>; its log: {log}")
         return image
 
-    image = bootstrap()
+    # Looking up takes a few seconds; who waits longer should know for what.
+    hint = threading.Timer(8, progress.say, ["making the builder image from Debian packages; this takes a minute ..."])
+    hint.daemon = True
+    hint.start()
+    try:
+        image = bootstrap()
+    finally:
+        hint.cancel()
     archive = _archive_of(state, image)
     if archive is None:
         # The script keeps its archives in another way than this module knows: ask for a copy.
@@ -55,11 +61,11 @@ def provide_builder(
     return Builder(image, archive)
 
 
-def _archive_of(state: State, image: str | None) -> Path | None:
-    """The kept archive that loads as `image`, or any at all."""
+def _archive_of(state: State, image: str) -> Path | None:
+    """The kept archive that loads as `image`."""
     for id_file in state.images.glob("*.id"):
         archive = id_file.with_suffix(".tar")
-        if archive.exists() and (image is None or id_file.read_text().strip() == image):
+        if archive.exists() and id_file.read_text().strip() == image:
             return archive
     return None
 

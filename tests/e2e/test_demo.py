@@ -1,0 +1,188 @@
+"""scripts/demo.sh as a user runs it: the verdicts, the time, and that nothing is left however it ends.
+
+One state folder for the whole module: the first run is a first run, the others are warm.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.traces import traces
+
+ROOT = Path(__file__).resolve().parents[2]
+TAG = "v0.0.1-test"
+OUTPUT = ROOT / "output" / "demo" / TAG
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the demo makes namespaces, bridges and engines"),
+]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield tmp_path_factory.mktemp("demo") / "state"
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+
+
+class Demo:
+    """A running scripts/demo.sh, the leader of its own process group, as a shell would start it."""
+
+    def __init__(self, state: Path, *arguments: str) -> None:
+        self.lines: list[str] = []
+        environment = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
+        self.process = subprocess.Popen(
+            [ROOT / "scripts" / "demo.sh", "--tag", TAG, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment | {"SILVERMETAL_STATE": str(state)},
+            start_new_session=True,
+        )
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def read_until(self, pattern: str) -> str:
+        """The first line that matches; fails with everything said when the demo ends without it."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if re.search(pattern, line):
+                return line
+        pytest.fail(f"no line like {pattern!r} in:\n{self.text}")
+
+    def end(self, timeout: float = 600) -> int:
+        assert self.process.stdout is not None
+        self.lines += [line.rstrip() for line in self.process.stdout]
+        return self.process.wait(timeout)
+
+    def ctrl_c(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+
+def test_a_tag_two_hosts_two_isos_one_verdict(state: Path) -> None:
+    before = traces(state)
+    demo = Demo(state)
+    assert demo.end() == 0, demo.text
+    assert "REPRODUCED" in demo.text
+    assert "I1" in demo.text, "one kernel: the level must be said, and be I1"
+    verdict = demo.text[demo.text.index("REPRODUCED") :]
+    assert "host-a" in verdict
+    assert "host-b" in verdict
+    assert re.search(r"[0-9a-f]{64}", verdict)
+    assert traces(state) == before
+
+    isos = list(OUTPUT.glob("*.iso"))
+    assert len(isos) == 1
+    assert isos[0].stat().st_size > 30_000_000
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=OUTPUT, check=True, timeout=60)
+    digest = (OUTPUT / "SHA256SUMS").read_text().split()[0]
+    assert digest in verdict
+    assert (OUTPUT / "verdict.dsse.json").exists()
+    assert len(list((OUTPUT / "statements").iterdir())) == 2
+    assert (OUTPUT / "logs" / "host-a-engine.log").exists()
+
+
+def test_the_second_run_is_warm(state: Path) -> None:
+    start = time.monotonic()
+    demo = Demo(state)
+    assert demo.end() == 0, demo.text
+    took = time.monotonic() - start
+    print(f"warm run: {took:.1f} s")
+    assert took <= 60, demo.text
+
+
+def test_a_host_that_differs_is_found_and_the_file_named(state: Path) -> None:
+    before = traces(state)
+    demo = Demo(state, "--diverge=/etc/motd", "--keep")
+    url = demo.read_until("the master stays up").split()[8]
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as page:
+        assert page.status == 200
+    demo.ctrl_c()
+    assert demo.end() == 1, demo.text
+    assert "DIVERGED" in demo.text
+    assert "REPRODUCED" not in demo.text
+    verdict = demo.text[demo.text.index("DIVERGED") :]
+    assert "/etc/motd" in verdict
+    # What nobody changed must not be accused.
+    assert "/etc/issue" not in verdict
+    assert traces(state) == before
+
+
+MOMENTS = [
+    "network .* on",
+    "repository git:",
+    "master is up",
+    "engine answers",
+    "both workers are connected",
+    "pushing tag",
+    "host-a .*build",
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_leaves_nothing(state: Path, moment: str) -> None:
+    before = traces(state)
+    demo = Demo(state)
+    demo.read_until(moment)
+    delay = random.uniform(0, 1.5)
+    print(f"Ctrl-C {delay:.2f} s after {moment!r}")
+    time.sleep(delay)
+    asked = time.monotonic()
+    demo.ctrl_c()
+    # An impatient user.
+    time.sleep(random.uniform(0, 1))
+    if demo.process.poll() is None:
+        demo.ctrl_c()
+    assert demo.end(timeout=60) == 130, demo.text
+    assert time.monotonic() - asked < 20
+    assert "Traceback" not in demo.text
+    assert traces(state) == before
+
+
+def test_a_term_before_anything_is_made_leaves_nothing(state: Path) -> None:
+    before = traces(state)
+    for delay in (0.05, 0.3, 0.6):
+        demo = Demo(state)
+        time.sleep(delay)
+        demo.process.terminate()
+        assert demo.end(timeout=60) in (130, -signal.SIGTERM), demo.text
+        assert traces(state) == before
+
+
+def test_what_a_killed_demo_leaves_is_swept_by_the_next(state: Path) -> None:
+    before = traces(state)
+    killed = Demo(state)
+    killed.read_until("host-a .*build")
+    time.sleep(random.uniform(0, 4))
+    killed.process.kill()
+    killed.end(timeout=60)
+    # Nobody is left to clean up, and yet engines, containers, workers and the master end: by the kernel.
+    for _ in range(200):
+        if not (left := traces(state).processes):
+            break
+        time.sleep(0.1)
+    assert left == ()
+    assert traces(state).links != before.links, "the test must have found something to sweep"
+
+    following = Demo(state)
+    following.read_until("did not end cleanly: removing what it left")
+    following.read_until("network .* on")
+    following.ctrl_c()
+    assert following.end(timeout=60) == 130, following.text
+    assert traces(state) == before
