@@ -163,6 +163,9 @@ printf '%s\n' "COMMIT=$commit" "RECIPE=$recipe" "SOURCE_DATE_EPOCH=$epoch" >"$wo
 echo "$token" | tee "$work/in/sentinel" >"$work/out/sentinel"
 [[ -z $inject ]] || printf '%s\n%s\n' "$inject" "$(uname -n)" >"$work/in/inject-host-name"
 
+# --mount and not --volume, which makes an empty folder where there is no source; it reads CSV, so a comma is quoted.
+mount_of() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
+
 # Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
 # Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
@@ -170,15 +173,15 @@ arguments=(
     create --cidfile "$work/cid" --label "$label" --hostname silvermetal-builder --network none
     --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
     --ulimit nofile=1024:4096 --tmpfs /tmp:rw,exec,dev,suid,mode=1777
-    --mount "type=bind,source=$work/in,target=/silvermetal/in,readonly"
-    --mount "type=bind,source=$store,target=/silvermetal/store,readonly"
-    --mount "type=bind,source=$work/out,target=/silvermetal/out"
+    --mount "$(mount_of "$work/in" /silvermetal/in),readonly"
+    --mount "$(mount_of "$store" /silvermetal/store),readonly"
+    --mount "$(mount_of "$work/out" /silvermetal/out)"
     --env "SENTINEL=$token" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
     "$image" /bin/bash /silvermetal/in/recipe/build
 )
 creating=yes
 attend timeout 120 "$engine" "${arguments[@]}" >/dev/null 2>"$work/create.log" \
-    || die 5 "the engine made no container: $(tail -n 3 "$work/create.log")"
+    || die 5 "the engine made no container: $(head -c 500 "$work/create.log")"
 container=$(<"$work/cid")
 creating=""
 

@@ -88,11 +88,25 @@ class Workshop:
         store: Path | None = None,
         engine: Engine | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        command = (*prefix, str(checkout / "scripts/build.sh"), "--lock", str(self.lock), "--store", str(store or self.store))
-        clean = {key: value for key, value in os.environ.items() if key not in ("SOURCE_DATE_EPOCH", "CONTAINER_ENGINE")}
+        command = (
+            *prefix,
+            str(checkout / "scripts/build.sh"),
+            "--lock",
+            str(self.lock),
+            "--store",
+            str(store or self.store),
+        )
+        clean = {
+            key: value for key, value in os.environ.items() if key not in ("SOURCE_DATE_EPOCH", "CONTAINER_ENGINE")
+        }
         return subprocess.run(
             (*command, "--output", str(checkout.parent / "output"), *options),
-            env={**clean, "DOCKER_HOST": (engine or self.engine).url, "BUILDER_IMAGE": self.image, **(environment or {})},
+            env={
+                **clean,
+                "DOCKER_HOST": (engine or self.engine).url,
+                "BUILDER_IMAGE": self.image,
+                **(environment or {}),
+            },
             cwd=checkout,
             umask=umask,
             stdin=subprocess.DEVNULL,
