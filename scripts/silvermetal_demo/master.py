@@ -23,6 +23,10 @@ from silvermetal_demo.command import Output
 from silvermetal_demo.hosts import HostKind, HostPlan, PathsOnHost
 from silvermetal_demo.interrupt import Interrupt
 
+# Buildbot's numbers for results; everything else is no good end.
+SUCCESS, WARNINGS = 0, 1
+LOG_BYTES = 4 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -117,15 +121,36 @@ class Master:
                 found[builders[build["builderid"]]] = running[-1]["name"]
         return found
 
+    def copy_step_logs(self, folder: Path) -> None:
+        """What every step wrote, a file a step: `<builder>-<number>-<step>.log`, FAILED in its name where it did."""
+        builders = {b["builderid"]: b["name"] for b in (self._get("builders") or {}).get("builders", [])}
+        for build in (self._get("builds") or {}).get("builds", []):
+            name = builders.get(build["builderid"], "unknown")
+            for step in (self._get(f"builds/{build['buildid']}/steps") or {}).get("steps", []):
+                ended = "" if step["results"] in (SUCCESS, WARNINGS) else "-FAILED"
+                for log in (self._get(f"steps/{step['stepid']}/logs") or {}).get("logs", []):
+                    text = self._read(f"logs/{log['logid']}/raw_inline")
+                    if text:
+                        (folder / f"{name}-{step['number']:02d}-{step['name']}{ended}.{log['slug']}.log").write_bytes(
+                            text
+                        )
+
     def _get(self, what: str) -> dict[str, Any] | None:
         self.require()
+        answer = self._read(what)
         try:
-            # No proxy: the address is this machine's own.
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            found: dict[str, Any] | None = json.loads(answer) if answer else None
+        except ValueError:
+            return None
+        return found
+
+    def _read(self, what: str) -> bytes | None:
+        # No proxy: the address is this machine's own.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
             with opener.open(f"{self.url}api/v2/{what}", timeout=5) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except (OSError, ValueError):
+                return bytes(answer.read(LOG_BYTES))
+        except OSError:
             return None
 
     def wait_for_verdict(self, ref: str, timeout: int, output: Path) -> Output:

@@ -210,6 +210,7 @@ class Run:
         bench.progress.plain()
         if done.code == 3:
             raise SetupFailed(f"no verdict: {done.err.strip() or 'the master gave none in time'}")
+        master.copy_step_logs(self._logs)
         self._fetch_artefacts(done.code == 0, hosts)
         bench.progress.say(f"results: {self._output.relative_to(CHECKOUT)}/")
         if options.keep:
