@@ -111,14 +111,15 @@ class Master:
         return {worker["name"] for worker in answer.get("workers", []) if worker["connected_to"]}
 
     def activity(self) -> dict[str, str]:
-        """What each builder is doing now: builder's name, its running step in the master's words."""
+        """What each builder is doing now, in the words of its running step."""
         builders = {b["builderid"]: b["name"] for b in (self._get("builders") or {}).get("builders", [])}
         found = {}
         for build in (self._get("builds?complete=false") or {}).get("builds", []):
             steps = (self._get(f"builds/{build['buildid']}/steps") or {}).get("steps", [])
-            running = [step for step in steps if step["started_at"] and not step["complete"]]
-            if running and build["builderid"] in builders:
-                found[builders[build["builderid"]]] = running[-1]["name"]
+            running = [step["state_string"] for step in steps if step["started_at"] and not step["complete"]]
+            # "pending" is Buildbot's word for a step that has not yet said anything of itself.
+            if running and running[-1] != "pending" and build["builderid"] in builders:
+                found[builders[build["builderid"]]] = running[-1]
         return found
 
     def copy_step_logs(self, folder: Path) -> None:

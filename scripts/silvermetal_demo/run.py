@@ -51,7 +51,7 @@ def demo(options: Options) -> int:
                 state.sweep(progress)
                 return _one_run(options, kind, state, progress, interrupt)
         except Interrupted:
-            progress.say("interrupted; everything that was started is gone")
+            progress.say("interrupted")
             return 130
         except SetupFailed as error:
             print(f"demo: {error}", file=sys.stderr, flush=True)
@@ -74,6 +74,7 @@ def _one_run(options: Options, kind: HostKind, state: State, progress: Progress,
             this.keep_logs()
             if problems := end_run(run_dir):
                 raise SetupFailed("could not remove:\n" + "\n".join(problems) + "\nthe next run tries again")
+            progress.say("everything that was started is gone")
             _give_to_sudo_user(CHECKOUT / "output")
 
 
@@ -121,8 +122,8 @@ class Run:
             commit = repository.pin_and_tag(builder.image, options.tag)
             plans = [replace(plan, builder_archive=builder.archive, builder_image=builder.image) for plan in plans]
             hosts = [self._kind.create(plan, bench) for plan in plans]
-            # One callback for all: two engines end in the time of one.
-            ends.callback(stop_all, hosts)
+            # One callback for all: two engines and a master end in the time of one.
+            ends.callback(stop_all, [*hosts, cell])
             together([threads.submit(host.start) for host in hosts], interrupt)
         self._wait_for_workers(master, hosts)
 
@@ -229,7 +230,7 @@ class Run:
                     said[who] = text
                     self._bench.progress.say(text, who=who)
             master.require()
-            self._bench.interrupt.sleep(0.5)
+            self._bench.interrupt.sleep(0.3)
 
     def _fetch_artefacts(self, reproduced: bool, hosts: Sequence[Host]) -> None:
         """The ISO for the user: one where all are the same, else each host's own."""
@@ -257,9 +258,9 @@ def together(futures: Sequence[Future[Any]], interrupt: Interrupt) -> None:
         raise errors[0]
 
 
-def stop_all(hosts: Sequence[Host]) -> None:
+def stop_all(what: Sequence[Host | Cell]) -> None:
     with ThreadPoolExecutor() as threads:
-        ended = [threads.submit(host.stop) for host in hosts]
+        ended = [threads.submit(each.stop) for each in what]
     for future in ended:
         future.result()
 
