@@ -98,7 +98,22 @@ def test_a_tag_two_hosts_two_isos_one_verdict(state: Path) -> None:
     assert (OUTPUT / "logs" / "host-a-engine.log").exists()
 
 
+def idle_share(seconds: float = 2) -> float:
+    """The share of the processors' time in which nobody wanted them."""
+
+    def look() -> tuple[int, int]:
+        ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        return ticks[3] + ticks[4], sum(ticks)
+
+    idle, total = look()
+    time.sleep(seconds)
+    idle_after, total_after = look()
+    return (idle_after - idle) / (total_after - total)
+
+
 def test_the_second_run_is_warm(state: Path) -> None:
+    if (idle := idle_share()) < 0.8:
+        pytest.skip(f"needs a quiet machine to judge 60 s: only {idle:.0%} of the processors were idle before the run")
     start = time.monotonic()
     demo = Demo(state)
     assert demo.end() == 0, demo.text
