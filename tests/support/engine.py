@@ -1,4 +1,4 @@
-"""A container engine for a test: the one of DOCKER_HOST where it answers, else a private dockerd that dies with the test.
+"""A container engine for a test: DOCKER_HOST's where it answers, else a private dockerd that dies with the test.
 
 Rules of this module:
 - A private engine has its own data root, exec root, socket and containerd; no bridge and no firewall rule is touched.
@@ -70,7 +70,7 @@ def engine() -> Iterator[Engine]:
 
 @contextmanager
 def private_engine(before: str = ":") -> Iterator[Engine]:
-    """A dockerd of its own, in a mount namespace of its own. `before` is a shell command run in that namespace first."""
+    """A dockerd of its own in a mount namespace of its own; `before` is a shell command run in there first."""
     for tool in ("docker", "dockerd", "unshare"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")

@@ -59,7 +59,9 @@ class Program:
         return self.log.read_text(errors="replace")[-size:]
 
 
-def wait_until(condition: Callable[[], object], what: str, *, timeout: float = 30, programs: Sequence[Program] = ()) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str, *, timeout: float = 30, programs: Sequence[Program] = ()
+) -> None:
     """Wait until ``condition`` holds; fail with the programs' logs when it does not, or when one of them ends."""
     end = time.monotonic() + timeout
     while not condition():

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Everything is the product's own but the recipe: ``tiny`` makes a small bootable ISO, and does what a file on the worker's
+- All is the product's own but the recipe: ``tiny`` makes a small bootable ISO, and does what a file on the worker's
   host (``behaviour`` in its store) tells it beside: that is how a test plays a host that hangs, lies or differs.
 - Each worker has its own /etc/machine-id, by a mount namespace; all share one kernel: I1 is what can be reached.
 """

@@ -88,13 +88,13 @@ class Rally(Trigger, StepOfBuild):
     async def _end_stragglers(self) -> None:
         """Give stopped builds their grace; then take the connection away from those that still run."""
         waited = 0.0
-        while (running := await self._running()) and waited < GRACE_SECONDS:
+        while (running := await self._unfinished()) and waited < GRACE_SECONDS:
             await _sleep(self.master.reactor, POLL_SECONDS)
             waited += POLL_SECONDS
         for build in running:
             await self._drop_connection(build)
 
-    async def _running(self) -> list[dict[str, Any]]:
+    async def _unfinished(self) -> list[dict[str, Any]]:
         """Builds of our requests that have not ended."""
         found = []
         for brid in self.brids:

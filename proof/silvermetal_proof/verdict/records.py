@@ -112,7 +112,7 @@ class DriftedInput(Record):
     """One input that the hosts did not have in common; values by host, plus what the pins asked for."""
 
     name: Annotated[str, Field(max_length=512)]
-    expected: Annotated[str, Field(max_length=1024)] | None
+    expected: Annotated[str, Field(max_length=1024)] | None = None
     values: dict[Name, Annotated[str, Field(max_length=1024)]]
 
 

@@ -1,0 +1,136 @@
+"""A tag, real hosts, one verdict: each outcome by the way that leads to it in the field."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from silvermetal_proof.verdict import Outcome
+
+from tests.support.service import Service
+
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quiet")]
+
+
+def _only(running: Service, builder: str, commit: str) -> dict[str, object]:
+    """The newest build of a builder, which must be of this commit."""
+    build = running.builds_of(builder)[-1]
+    properties = running.api(f"builds/{build['buildid']}/properties")["properties"][0]
+    assert properties["commit"][0] == commit
+    return build
+
+
+def test_same_bytes_from_two_hosts_are_reproduced(two_hosts: Service) -> None:
+    commit = two_hosts.push_tag("v1-same")
+    verdict = two_hosts.verdict("v1-same")
+    assert verdict.outcome is Outcome.REPRODUCED, verdict
+    assert verdict.commit == commit
+    assert [h.host for h in verdict.hosts] == ["host-a", "host-b"]
+    assert verdict.level == 1, "two workers on one kernel are I1 at most"
+    assert any("one kernel" in reason for reason in verdict.reasons)
+    two_hosts.wait_idle()
+    assert _only(two_hosts, "verify", commit)["results"] == 0
+
+
+def test_different_bytes_diverge_and_the_buildset_is_red(two_hosts: Service) -> None:
+    two_hosts.workers["host-b"].behave('before() { hostname >> "$work/tree/payload"; }')
+    two_hosts.push_tag("v1-diverge")
+    verdict = two_hosts.verdict("v1-diverge")
+    assert verdict.outcome is Outcome.DIVERGED
+    digests = {h.iso_sha256 for h in verdict.hosts}
+    assert len(digests) == 2
+    two_hosts.wait_idle()
+    # H2: the children are green; only the parent says it.
+    assert two_hosts.builds_of("verify")[-1]["results"] == 2
+    assert two_hosts.builds_of("iso@host-b")[-1]["results"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "snippet", "says"),
+    [
+        ("empty", 'after() { : > "$output/tiny.iso"; }', "size floor"),
+        ("six-bytes", "after() { printf 'dummy\\n' > \"$output/tiny.iso\"; }", "size floor"),
+        ("no-iso9660", 'after() { head -c 200000 /dev/zero > "$output/tiny.iso"; }', "no ISO9660"),
+        (
+            "not-bootable",
+            'after() { rm "$output/tiny.iso"; xorriso -as mkisofs -quiet -R -o "$output/tiny.iso" "$work/tree" '
+            "</dev/null >/dev/null 2>&1; }",
+            "not bootable",
+        ),
+    ],
+)
+def test_an_artefact_that_is_no_live_iso_is_invalid_even_when_both_agree(
+    two_hosts: Service, name: str, snippet: str, says: str
+) -> None:
+    for worker in two_hosts.workers.values():
+        worker.behave(snippet)
+    two_hosts.push_tag(f"v1-{name}")
+    verdict = two_hosts.verdict(f"v1-{name}")
+    assert verdict.outcome is Outcome.INVALID
+    assert says in str(verdict.reasons)
+    assert two_hosts.api("builds?order=-buildid&limit=1")["builds"]
+
+
+def test_an_input_that_differs_is_named_before_anyone_looks_at_bytes(two_hosts: Service) -> None:
+    two_hosts.workers["host-a"].behave("extra=1.2")
+    two_hosts.workers["host-b"].behave("extra=1.3; before() { date >> $work/tree/payload; }")
+    two_hosts.push_tag("v1-drift")
+    verdict = two_hosts.verdict("v1-drift")
+    assert verdict.outcome is Outcome.INPUT_DRIFT
+    (drifted,) = verdict.drift
+    assert drifted.name == "BUILD_INFO EXTRA"
+    assert drifted.values == {"host-a": "1.2", "host-b": "1.3"}
+
+
+def test_a_build_that_fails_is_incomplete_and_the_reason_names_the_step(two_hosts: Service) -> None:
+    two_hosts.workers["host-b"].behave("before() { echo disk is on fire >&2; exit 3; }")
+    two_hosts.push_tag("v1-fails")
+    verdict = two_hosts.verdict("v1-fails")
+    assert verdict.outcome is Outcome.INCOMPLETE
+    assert "step build" in str(verdict.reasons)
+
+
+def test_no_hash_of_the_iso_is_in_any_log_property_or_url_before_the_verdict(two_hosts: Service) -> None:
+    two_hosts.push_tag("v1-sealed")
+    verdict = two_hosts.verdict("v1-sealed")
+    two_hosts.wait_idle()
+    digest = verdict.iso_sha256
+    for host in ("host-a", "host-b"):
+        build = two_hosts.builds_of(f"iso@{host}")[-1]["buildid"]
+        properties = json.dumps(two_hosts.api(f"builds/{build}/properties"))
+        assert digest not in properties
+        for step in two_hosts.api(f"builds/{build}/steps")["steps"]:
+            assert digest not in json.dumps(step)
+            for log in two_hosts.api(f"steps/{step['stepid']}/logs")["logs"]:
+                content = json.dumps(two_hosts.api(f"logs/{log['logid']}/contents"))
+                assert digest not in content, f"{step['name']} of {host}"
+                assert "WORKERPASS" not in content
+
+
+def test_the_verdict_and_its_ledger_are_verified_by_the_command(two_hosts: Service, tmp_path: object) -> None:
+    from pathlib import Path
+
+    from tests.support.processes import run
+    from tests.support.service import BIN
+
+    two_hosts.push_tag("v1-verify")
+    two_hosts.verdict("v1-verify")
+    target = Path(str(tmp_path)) / "out"
+    run(
+        [
+            f"{BIN}/silvermetal-master",
+            "wait",
+            str(two_hosts.basedir),
+            "--ref",
+            "refs/tags/v1-verify",
+            "--copy-to",
+            str(target),
+        ]
+    )
+    said = run(
+        [
+            f"{BIN}/silvermetal", "verify", str(target), "--keys", str(two_hosts.config / "hosts"),
+            "--master-key", (two_hosts.config / "master.pub").read_text().strip(), "--origin", "silvermetal/ledger",
+        ]
+    )  # fmt: skip
+    assert "everything in the folder holds" in said
