@@ -166,6 +166,24 @@ echo "$token" | tee "$work/in/sentinel" >"$work/out/sentinel"
 # --mount and not --volume, which makes an empty folder where there is no source; it reads CSV, so a comma is quoted.
 mount_of() { printf 'type=bind,"source=%s",target=%s' "${1//\"/\"\"}" "$2"; }
 
+# Docker-out-of-docker: the engine resolves a mount's source on *its* machine, where it may be another folder, or an
+# empty one. So nothing that lies in a mount is run before all three have shown that they are ours.
+# shellcheck disable=SC2016 # expanded in the container
+readonly PROVE_MOUNTS='
+for place in in out; do
+    if [[ ! -s /silvermetal/$place/sentinel || $(</silvermetal/$place/sentinel) != "$SENTINEL" ]]; then
+        echo "/silvermetal/$place is not the folder that was mounted: got no or another sentinel" >&2
+        exit 75
+    fi
+done
+if [[ ! -s /silvermetal/store/sha256/$FIRST ]]; then
+    echo "/silvermetal/store is not the package store that was mounted: got no sha256/$FIRST" >&2
+    exit 75
+fi
+rm /silvermetal/out/sentinel
+exec /bin/bash /silvermetal/in/recipe/build'
+first=$(grep -m1 -oE '"sha256":"[0-9a-f]{64}"' "$lock_in" | cut -d'"' -f4)
+
 # Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
 # Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
@@ -176,8 +194,8 @@ arguments=(
     --mount "$(mount_of "$work/in" /silvermetal/in),readonly"
     --mount "$(mount_of "$store" /silvermetal/store),readonly"
     --mount "$(mount_of "$work/out" /silvermetal/out)"
-    --env "SENTINEL=$token" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
-    "$image" /bin/bash /silvermetal/in/recipe/build
+    --env "SENTINEL=$token" --env "FIRST=$first" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
+    "$image" /bin/bash -c "$PROVE_MOUNTS"
 )
 creating=yes
 attend timeout 120 "$engine" "${arguments[@]}" >/dev/null 2>"$work/create.log" \

@@ -98,7 +98,9 @@ def test_a_shifted_clock(workshop: Workshop, reference: Build, tmp_path: Path, s
     # must stay true (NO_FAKE_STAT), which only the environment can tell: so `env -i` is made to add it.
     (tmp_path / "preload").write_text("/faketime.so\n")
     (tmp_path / "faketimerc").write_text(shift + "\n")
-    (tmp_path / "env").write_text('#!/bin/sh\n[ "$1" = -i ] && shift && set -- -i NO_FAKE_STAT=1 "$@"\nexec /env "$@"\n')
+    (tmp_path / "env").write_text(
+        '#!/bin/sh\n[ "$1" = -i ] && shift && set -- -i NO_FAKE_STAT=1 "$@"\nexec /env "$@"\n'
+    )
     (tmp_path / "env").chmod(0o755)
     mounts = (
         *bind(FAKETIME, "/faketime.so"),
@@ -124,7 +126,7 @@ def test_shuffled_directories(workshop: Workshop, reference: Build, tmp_path: Pa
     try:
         for number in range(30):
             (below / f"{number:02}").mkdir()
-        assert len({tuple(os.listdir(shuffled)) for _ in range(5)}) > 1
+        assert len({tuple(shuffled.iterdir()) for _ in range(5)}) > 1
         for folder in list(below.iterdir()):
             folder.rmdir()
         mount = docker_with(tmp_path / "bin", bind(shuffled, "/tmp/work"))
@@ -140,7 +142,10 @@ def test_a_cold_cache(workshop: Workshop, reference: Build, tmp_path: Path) -> N
 def test_another_engine(workshop: Workshop, reference: Build, tmp_path: Path) -> None:
     archive = tmp_path / "builder.tar"
     made = subprocess.run(
-        (workshop.origin / "scripts/bootstrap-builder.sh", "--archive", archive), check=True, capture_output=True, text=True
+        (workshop.origin / "scripts/bootstrap-builder.sh", "--archive", archive),
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert made.stdout.strip() == workshop.image
     with private_engine() as other:

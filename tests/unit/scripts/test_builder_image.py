@@ -1,0 +1,84 @@
+"""The builder image: the archive's id is a function of the root file system, and the Dockerfile has no tag in it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def root_tar(mtime: int, user: str, log: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in (
+            ("./etc/a", b"a"),
+            ("./var/log/apt.log", log),
+            ("./etc/hostname", log),
+            ("./usr/b", b"b"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.uname, member.mode = len(content), mtime, user, 0o644
+            tar.addfile(member, io.BytesIO(content))
+        node = tarfile.TarInfo("./dev/null")
+        node.type = tarfile.CHRTYPE
+        tar.addfile(node)
+    return buffer.getvalue()
+
+
+def archive(folder: Path, name: str, tar: bytes) -> tuple[str, Path]:
+    out = folder / name
+    command = (ROOT / "scripts/docker-archive", out, "--epoch", "1700000000", "--tag", "builder:x")
+    made = subprocess.run(command, input=tar, capture_output=True, timeout=60)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.decode().strip(), out
+
+
+def test_the_id_does_not_know_who_made_it(tmp_path: Path) -> None:
+    first, one = archive(tmp_path, "one.tar", root_tar(1, "root", b"here"))
+    second, two = archive(tmp_path, "two.tar", root_tar(2, "me", b"there"))
+    assert first == second
+    assert one.read_bytes() == two.read_bytes()
+    assert archive(tmp_path, "three.tar", root_tar(1, "root", b"x").replace(b"./usr/b", b"./usr/c"))[0] != first
+
+
+def test_the_archive_is_what_an_engine_reads(tmp_path: Path) -> None:
+    image, path = archive(tmp_path, "one.tar", root_tar(1, "root", b"here"))
+    with tarfile.open(path) as tar:
+        read = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    (entry,) = json.loads(read["manifest.json"])
+    config, layer = read[entry["Config"]], read[entry["Layers"][0]]
+    assert image == f"sha256:{hashlib.sha256(config).hexdigest()}"
+    assert json.loads(config)["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
+    with tarfile.open(fileobj=io.BytesIO(layer)) as inner:
+        assert inner.getnames() == ["etc/a", "usr/b"]
+
+
+def test_the_dockerfile_takes_its_base_by_digest_only() -> None:
+    text = (ROOT / "docker/Dockerfile.builder").read_text()
+    assert re.findall(r"^FROM (.*)$", text, re.MULTILINE) == ["${BASE_IMAGE}"]
+    (default,) = re.findall(r"^ARG BASE_IMAGE=(.*)$", text, re.MULTILINE)
+    assert "@sha256:" in default
+    assert "builder-packages.list" in text
+
+
+def test_the_committed_pin_is_empty_or_a_digest() -> None:
+    text = (ROOT / "config/builder-image.env").read_text()
+    (value,) = re.findall(r"^BUILDER_IMAGE=(.*)$", text, re.MULTILINE)
+    assert re.fullmatch(r"([^@\s]+@)?sha256:[0-9a-f]{64}|", value)
+
+
+def test_the_pin_is_written(tmp_path: Path) -> None:
+    """--pin replaces the value and keeps the words around it."""
+    text = (ROOT / "scripts/bootstrap-builder.sh").read_text()
+    sed = re.search(r'sed "(s\|\^BUILDER_IMAGE[^"]*)"', text)
+    assert sed
+    pin = tmp_path / "pin.env"
+    pin.write_text("# why\nBUILDER_IMAGE=\n")
+    script = sed[1].replace("$id", "sha256:abc")
+    assert subprocess.check_output(("sed", script, pin), text=True) == "# why\nBUILDER_IMAGE=sha256:abc\n"
