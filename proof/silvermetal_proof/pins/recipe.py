@@ -2,7 +2,7 @@
 
 Rules:
 
-- The engine takes any recipe: it needs ``PACKAGES``, ``ARCHITECTURE``, ``ISO_SIZE_FLOOR`` and ``HOST_*`` floors; every
+- The engine takes any recipe: it needs ``PACKAGES``, ``ARCHITECTURE``, ``ISO_SIZE_FLOOR`` and the host's floors; every
   other key belongs to the recipe and is pinned as it stands.
 """
 
@@ -15,6 +15,8 @@ from silvermetal_proof.digest import sha256
 from silvermetal_proof.errors import MalformedError
 from silvermetal_proof.pins.envfile import parse_env
 
+HOST_FLOORS = ("HOST_CORES", "HOST_MEMORY_MB", "HOST_DISK_MB")
+"""What a host must have for the recipe: cores, and available memory and free disk in MiB."""
 DEFAULT_SIZE_FLOOR = 16 * 1024 * 1024
 """Bytes; no bootable live system is smaller, and a dry run's dummy is 6 bytes."""
 
@@ -30,10 +32,6 @@ class Recipe:
     size_floor: int
     settings: dict[str, str]
 
-    def floor(self, key: str) -> int:
-        """A ``HOST_…`` floor (``HOST_CORES``, ``HOST_MEMORY_MB``, ``HOST_DISK_MB``); 0 where the recipe names none."""
-        return int(self.settings.get(key, "0") or "0")
-
 
 def parse_recipe(data: bytes, name: str) -> Recipe:
     """Read ``config/<name>.conf``; :raises MalformedError: with file and line."""
@@ -46,7 +44,7 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
     packages = tuple(value("PACKAGES", "").split())
     if not packages:
         raise MalformedError(f"{file}: PACKAGES", expected="the packages that the lock is resolved for", got="nothing")
-    for key in (k for k in settings if k.startswith("HOST_") or k == "ISO_SIZE_FLOOR"):
+    for key in (k for k in (*HOST_FLOORS, "ISO_SIZE_FLOOR") if k in settings):
         if not re.fullmatch(r"[0-9]{1,15}", settings[key].value):
             raise MalformedError(f"{settings[key].where}: {key}", expected="a whole number", got=settings[key].value)
     architecture = value("ARCHITECTURE", "amd64")
