@@ -20,7 +20,8 @@ from silvermetal_proof.digest import Measurement, measure, sha256
 from silvermetal_proof.host import HostEvidence
 from silvermetal_proof.model import parse_time
 from silvermetal_proof.order import Order
-from silvermetal_proof.pins import PackageLock, parse_env
+from silvermetal_proof.pins import PackageLock, parse_build_info
+from silvermetal_proof.pins.build_info import MAX_BUILD_INFO_BYTES
 from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
 from silvermetal_proof.seal import seal
 from silvermetal_proof.statement import SigningKey, Statement, make_statement, sign
@@ -33,8 +34,6 @@ from silvermetal_worker.errors import WorkerError
 from silvermetal_worker.host import gather
 from silvermetal_worker.process import output_of
 from silvermetal_worker.settings import WorkerSettings
-
-MAX_INFO_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def read_output(folder: Path) -> Output:
         raise WorkerError(f"{folder}: expected exactly one ISO, got {len(isos)}")
     return Output(
         isos[0],
-        _bounded(folder / "BUILD_INFO", MAX_INFO_BYTES),
+        _bounded(folder / "BUILD_INFO", MAX_BUILD_INFO_BYTES),
         _bounded(folder / "packages.lock", MAX_LOCK_BYTES),
         folder / "build.log",
     )
@@ -111,11 +110,10 @@ def compose(
     inputs: tuple[Dependency, ...],
 ) -> Statement:
     """Put the statement together from what was read back."""
-    info = {key: setting.value for key, setting in parse_env(output.build_info, "BUILD_INFO").items()}
     return make_statement(
         build=order.build,
         parameters=order.parameters,
-        internal=InternalParameters(pins=order.pins.digest, build_info=info),
+        internal=InternalParameters(pins=order.pins.digest, build_info=parse_build_info(output.build_info)),
         dependencies=inputs,
         iso_name=output.iso.name,
         measured=measured,

@@ -1,5 +1,6 @@
 """Every input that decides bytes: read from ``config/``, refused when it is not a pin, with one canonical digest."""
 
+from silvermetal_proof.pins.build_info import parse_build_info
 from silvermetal_proof.pins.envfile import Setting, parse_env
 from silvermetal_proof.pins.lock import LockedPackage, PackageLock
 from silvermetal_proof.pins.pins import Pins, make_pins, parse_image
@@ -12,6 +13,7 @@ __all__ = [
     "Recipe",
     "Setting",
     "make_pins",
+    "parse_build_info",
     "parse_env",
     "parse_image",
     "parse_recipe",
