@@ -29,6 +29,7 @@ FREE_BYTES = 6 * 2**30
 GUESTS = 2
 
 build_deadline = 2400
+independence = 2
 
 
 def notice() -> str:
@@ -176,6 +177,9 @@ class VmHost:
         # The worker needs a moment to say goodbye to its master; a guest that has none can be unplugged.
         self._machine.stop(patience=(15 if self._emulated else 8) if "worker" in self.facts and not self._ended else 0)
         self._own_files.unlink(missing_ok=True)
+
+    def fetch_artefacts(self, folder: Path) -> bool:
+        return self._machine.fetch_artefacts(folder)
 
 
 def create(plan: HostPlan, workbench: Workbench) -> VmHost:

@@ -1,8 +1,10 @@
-"""One QEMU guest: its command line, its console, its power button.
+"""One QEMU guest: its command line, its console, its artefacts, its power button.
 
 - It lives in a cell, so it ends with the demo however that ends; its tap is in the manifest before it is made. Writes
   go to an overlay in a file without a name (QEMU's `snapshot`): nothing to remove.
 - No default devices: a serial console, virtio disks and one virtio network card with an address of its own.
+- What the guest built comes out by a virtio port that only the demo holds: never by the network, where the other guest
+  could see it before the verdict.
 - Ending is asked for by the power button (QMP), then taken.
 """
 
@@ -10,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
+import tarfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -30,6 +34,9 @@ from silvermetal_demo.vm_system import Kernel
 MEBIBYTES = 2304
 MARK = "SILVERMETAL "
 QMP = "qmp.sock"
+ARTEFACTS = "artefacts.sock"
+# Three times what a Debian live ISO of today has.
+MAX_ARTEFACT_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,9 @@ class Machine:
             command += ["-drive", f"if=virtio,format=raw,index={number},{access},file={_quoted(disk.file)}"]
         command += ["-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"]
         command += ["-device", f"virtio-net-pci,netdev=net,mac={self.mac},romfile="]
-        command += ["-device", "virtio-rng-pci"]
+        command += ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+        command += ["-chardev", f"socket,id=artefacts,path={ARTEFACTS},server=on,wait=off"]
+        command += ["-device", "virtserialport,chardev=artefacts,nr=1"]
         return command
 
     def marks(self) -> Iterator[str]:
@@ -122,11 +131,36 @@ class Machine:
             self._part.stop(grace=1)
         self._cell.stop()
         undo_link(self.tap)
-        (self._plan.run_dir / QMP).unlink(missing_ok=True)
+        for name in (QMP, ARTEFACTS):
+            (self._plan.run_dir / name).unlink(missing_ok=True)
+
+    def fetch_artefacts(self, folder: Path) -> bool:
+        """The files that the newest build left in the guest; False when it has none."""
+        found = False
+        try:
+            with _connected(self._plan.run_dir, ARTEFACTS) as port:
+                # Under emulation it starts a shell's children before the first byte comes.
+                port.settimeout(60)
+                port.sendall(b"artefacts\n")
+                with port.makefile("rb") as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+                    left = MAX_ARTEFACT_BYTES
+                    for entry in archive:
+                        name = Path(entry.name).name
+                        content = archive.extractfile(entry)
+                        left -= entry.size
+                        if not entry.isfile() or content is None or name.startswith(".") or left < 0:
+                            continue
+                        folder.mkdir(parents=True, exist_ok=True)
+                        with (folder / name).open("wb") as target:
+                            shutil.copyfileobj(content, target)
+                        found = True
+        except (OSError, tarfile.TarError) as error:
+            raise SetupFailed(f"{self._plan.name} did not hand out its newest build: {error}") from None
+        return found
 
     def _press_power_button(self) -> None:
         try:
-            with _connected(self._plan.run_dir) as qmp:
+            with _connected(self._plan.run_dir, QMP) as qmp:
                 qmp.settimeout(3)
                 for command in ("qmp_capabilities", "system_powerdown"):
                     qmp.recv(65536)
@@ -138,12 +172,12 @@ class Machine:
 
 
 @contextmanager
-def _connected(folder: Path) -> Iterator[socket.socket]:
+def _connected(folder: Path, name: str) -> Iterator[socket.socket]:
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(3)
-            connection.connect(f"/proc/self/fd/{descriptor}/{QMP}")
+            connection.connect(f"/proc/self/fd/{descriptor}/{name}")
             yield connection
     finally:
         os.close(descriptor)
