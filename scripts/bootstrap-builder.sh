@@ -93,7 +93,11 @@ make_root() {
     free=$(awk '/^MemAvailable:/ {print int($2 / 1024)}' /proc/meminfo)
     if ((EUID == 0)); then
         isolate=(unshare --mount --pid --fork --kill-child --mount-proc --)
-        ((free > 2 * TMPFS_MIB)) && tmpfs="mount -t tmpfs -o mode=755,size=${TMPFS_MIB}m silvermetal $work/tmp"
+        if ! "${isolate[@]}" true 2>/dev/null; then
+            isolate=() # in a chroot or a container that may not: on the disk, and slower
+        elif ((free > 2 * TMPFS_MIB)); then
+            tmpfs="mount -t tmpfs -o mode=755,size=${TMPFS_MIB}m silvermetal $work/tmp"
+        fi
     fi
     mkdir -p "$work/tmp"
     env -i PATH="$PATH" LC_ALL=C.UTF-8 TZ=UTC TMPDIR="$work/tmp" SOURCE_DATE_EPOCH="$IMAGE_EPOCH" \
