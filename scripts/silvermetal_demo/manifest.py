@@ -2,7 +2,7 @@
 
 - Written first, made second: whatever a `kill -9` leaves is in the file, and the next run sweeps it.
 - Undoing is idempotent and never hits a stranger: a process is known by its id and its start time, a rule by its
-  comment with the run's id, links and control groups by names that carry the run's own prefix.
+  comment and a bridge by its alias with the run's name, and all of them only since the machine started.
 - Things are undone in reverse order; one that fails does not keep the others, and the file stays as long as something
   is left.
 - A demo that is alive holds the lock of the state folder (`state.py`), so a sweep never meets the things of a running
@@ -29,13 +29,15 @@ CGROUPS = Path("/sys/fs/cgroup")
 class Manifest:
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.mark = f"silvermetal-demo-{path.parent.name}"
+        """What the run's things are called or marked with, where the kernel lets them be."""
         self._lock = threading.Lock()
 
     def process(self, pid: int) -> None:
         self._write("process", {"pid": pid, "start": start_time(pid)})
 
     def link(self, name: str) -> None:
-        self._write("link", {"name": name})
+        self._write("link", {"name": name, "alias": self.mark})
 
     def rule(self, table: str, chain: str, specification: list[str]) -> None:
         self._write("rule", {"table": table, "chain": chain, "specification": specification})
@@ -47,7 +49,7 @@ class Manifest:
         self._write("cgroup", {"name": name})
 
     def _write(self, kind: str, what: dict[str, object]) -> None:
-        line = json.dumps({"kind": kind, **what}, sort_keys=True) + "\n"
+        line = json.dumps({"boot": _boot_id(), "kind": kind, **what}, sort_keys=True) + "\n"
         with self._lock, self.path.open("a", encoding="utf-8") as stream:
             stream.write(line)
 
@@ -64,7 +66,9 @@ class Manifest:
     def undo_all(self) -> list[str]:
         """Undo everything, newest first. Returns what could not be undone, as sentences; empty is well."""
         problems = []
-        for entry in reversed(self.entries()):
+        # After a restart of the machine nothing of it is there, and ids and names may be anybody's.
+        entries = [entry for entry in self.entries() if entry.pop("boot") == _boot_id()]
+        for entry in reversed(entries):
             what = {key: value for key, value in entry.items() if key != "kind"}
             try:
                 UNDO[str(entry["kind"])](**what)
@@ -73,6 +77,10 @@ class Manifest:
         if not problems:
             self.path.unlink(missing_ok=True)
         return problems
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def start_time(pid: int) -> int | None:
@@ -96,7 +104,10 @@ def undo_process(pid: int, start: int | None) -> None:
         time.sleep(0.02)
 
 
-def undo_link(name: str) -> None:
+def undo_link(name: str, alias: str) -> None:
+    marked = Path(f"/sys/class/net/{name}/ifalias")
+    if marked.exists() and marked.read_text().strip() not in ("", alias):
+        return
     # A veth goes with its namespace when the kernel chooses: it may vanish between the look and the command.
     if Path(f"/sys/class/net/{name}").exists():
         run(["ip", "link", "delete", name], timeout=20, expected=(0, 1))

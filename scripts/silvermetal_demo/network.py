@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
 
@@ -46,32 +48,41 @@ class Network:
         return IPv4Interface(f"{self.subnet.network_address + 10 + number}/{self.subnet.prefixlen}")
 
     def start(self) -> None:
+        with alone():
+            self._make_bridge()
+        before = FORWARDING.read_text().strip()
+        if before != "1":
+            self._manifest.sysctl(str(FORWARDING), before, "1")
+            FORWARDING.write_text("1")
+        self._let_through()
+
+    def _make_bridge(self) -> None:
         routes = _json(["ip", "-json", "-4", "route", "show", "table", "all"])
         links = {str(link["ifname"]) for link in _json(["ip", "-json", "link", "show"])}
-        asked = nameservers()
-        self.subnet = free_subnet(routes, asked)
+        self.nameservers = tuple(nameservers())
+        self.subnet = free_subnet(routes, self.nameservers)
         self.mtu = uplink_mtu(routes)
         self.bridge = next(name for name in (f"smbr{n}" for n in range(1000)) if name not in links)
 
         self._manifest.link(self.bridge)
         _ip(
             f"link add name {self.bridge} mtu {self.mtu} type bridge",
+            f"link set {self.bridge} alias {self._comment}",
             f"address add {self.gateway}/{self.subnet.prefixlen} dev {self.bridge}",
             f"link set {self.bridge} up",
         )
-        before = FORWARDING.read_text().strip()
-        if before != "1":
-            self._manifest.sysctl(str(FORWARDING), before, "1")
-            FORWARDING.write_text("1")
+
+    def _let_through(self) -> None:
         subnet, bridge = str(self.subnet), self.bridge
         self._rule("nat", "POSTROUTING", "-s", subnet, "!", "-o", bridge, "-j", "MASQUERADE")
         answers = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"]
         self._rule("filter", "FORWARD", "-i", bridge, "-j", "ACCEPT")
         self._rule("filter", "FORWARD", "-o", bridge, *answers, "-j", "ACCEPT")
         self._rule("filter", "INPUT", "-i", bridge, "-d", str(self.gateway), "-j", "ACCEPT")
-        self.nameservers = tuple(asked)
-        if any(ip_address(server).is_loopback for server in asked):
-            self._reach_loopback_resolver(next(server for server in asked if ip_address(server).is_loopback))
+        for server in self.nameservers:
+            if ip_address(server).is_loopback:
+                self._reach_loopback_resolver(server)
+                break
 
     def _reach_loopback_resolver(self, server: str) -> None:
         # Of our own bridge alone, so it goes with the bridge and needs no line in the manifest.
@@ -97,6 +108,24 @@ class Network:
         marked = [*specification, "-m", "comment", "--comment", self._comment]
         self._manifest.rule(table, chain, marked)
         run(["iptables", "-w", "20", "-t", table, "-I", chain, *marked], timeout=30)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Two demos (of two state folders) must not choose the same subnet: both would see it free.
+
+    The lock is a name in the abstract socket space of this network namespace: it leaves no file, and ends with us.
+    """
+    with socket.socket(socket.AF_UNIX) as lock:
+        for _ in range(200):
+            try:
+                lock.bind("\0silvermetal-demo-network")
+                break
+            except OSError:
+                time.sleep(0.05)
+        else:
+            raise SetupFailed("another demo has been making its network for 10 s; wait for it, or end it")
+        yield
 
 
 def attach(cell: Cell, plan: HostPlan, manifest: Manifest) -> None:

@@ -51,7 +51,7 @@ def test_start_time_reads_past_a_name_with_parentheses(tmp_path: Path) -> None:
 def test_newest_first_and_one_failure_does_not_keep_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     undone = []
 
-    def undo(name: str) -> None:
+    def undo(name: str, alias: str) -> None:
         undone.append(name)
         if name == "second":
             raise SetupFailed("it is stuck")
@@ -62,7 +62,7 @@ def test_newest_first_and_one_failure_does_not_keep_the_others(tmp_path: Path, m
         manifest.link(name)
     problems = manifest.undo_all()
     assert undone == ["third", "second", "first"]
-    assert problems == ["link {'name': 'second'}: it is stuck"]
+    assert problems == [f"link {{'alias': '{manifest.mark}', 'name': 'second'}}: it is stuck"]
     # For the next sweep.
     assert manifest.path.exists()
 
@@ -72,7 +72,7 @@ def test_half_a_line_of_a_killed_writer_is_passed_over(tmp_path: Path) -> None:
     manifest.link("smbr999")
     with manifest.path.open("a") as stream:
         stream.write('{"kind": "li')
-    assert manifest.entries() == [{"kind": "link", "name": "smbr999"}]
+    assert [entry["name"] for entry in manifest.entries()] == ["smbr999"]
 
 
 def test_a_setting_that_somebody_changed_since_is_left_alone(tmp_path: Path) -> None:
@@ -86,3 +86,14 @@ def test_a_setting_that_somebody_changed_since_is_left_alone(tmp_path: Path) -> 
     setting.write_text("2\n")
     manifest.undo_all()
     assert setting.read_text() == "2\n"
+
+
+def test_what_was_noted_before_the_machine_started_again_is_not_touched(
+    tmp_path: Path, sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest(tmp_path / "manifest.jsonl")
+    manifest.process(sleeper.pid)
+    monkeypatch.setattr(module, "_boot_id", lambda: "another start")
+    assert manifest.undo_all() == []
+    assert sleeper.poll() is None
+    assert not manifest.path.exists()
