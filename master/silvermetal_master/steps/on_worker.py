@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.results import SUCCESS
 from buildbot.steps.shell import ShellCommand
+from silvermetal_proof.errors import printable
 
 from silvermetal_master.steps.handover import LOCK_FILE, ORDER_FILE
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
@@ -23,6 +25,7 @@ MANIFEST_FILE = "manifest.json.gz"
 # Commands run in the checkout; what they take and leave lies beside it, so that the tree stays clean.
 _ORDER = f"../{ORDER_FILE}"
 _OUTPUT = "../output"
+_SPEAKER = "silvermetal-worker: "
 _ENDS = {
     2: "the call was wrong",
     3: "it failed",
@@ -32,6 +35,17 @@ _ENDS = {
 }
 
 
+class _LastWord(LogLineObserver):
+    """Keeps the last line in which ``silvermetal-worker`` says why it ended: the reason that a step's text gives."""
+
+    said = ""
+
+    def errLineReceived(self, line: str) -> None:
+        """One line of standard error; it comes from a host and is bounded and cleaned."""
+        if line.startswith(_SPEAKER):
+            self.said = printable(line.removeprefix(_SPEAKER), 300)
+
+
 class _WorkerCommand(ShellCommand):
     """One command. ``seconds`` limits the whole; silence is allowed as long."""
 
@@ -39,6 +53,8 @@ class _WorkerCommand(ShellCommand):
     flunkOnFailure = True
     doing = ""
     done = ""
+    _exit_code: int | None = None
+    _last: _LastWord | None = None
 
     def __init__(self, *, seconds: int, **kwargs: Any) -> None:
         super().__init__(logEnviron=False, timeout=seconds, maxTime=seconds, sigtermTime=15, usePTY=False, **kwargs)
@@ -51,13 +67,16 @@ class _WorkerCommand(ShellCommand):
         """When it has ended."""
         if self.results == SUCCESS:
             return {"step": self.done}
-        code = getattr(self, "_exit_code", None)
+        code = self._exit_code
         meaning = _ENDS.get(code, "it did not end well") if code is not None else "it did not end well"
-        return {"step": f"{self.doing}: {meaning}"}
+        why = f": {self._last.said}" if self._last is not None and self._last.said else ""
+        return {"step": f"{self.doing}: {meaning}{why}"}
 
     async def run(self) -> int:
         """Run it and keep the exit code for the text."""
         self._exit_code = None
+        self._last = _LastWord()
+        self.addLogObserver("stdio", self._last)
         command = await self.makeRemoteShellCommand()
         await self.runCommand(command)
         self._exit_code = command.rc
