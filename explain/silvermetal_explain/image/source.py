@@ -1,0 +1,152 @@
+"""Bounded random access to bytes, wherever they lie.
+
+Rules:
+- `read` returns exactly what was asked for or raises Unreadable; nothing is ever read outside the source's own window.
+- No source holds the whole of a large file in memory: inner layers are windows, decompressed ones a nameless temporary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import LimitExceeded, Unreadable
+
+CHUNK = 1 << 20
+
+
+class Source(Protocol):
+    """Bytes that can be read anywhere."""
+
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`."""
+        ...
+
+
+class FileSource:
+    """A file on disk, opened once."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Unreadable(f"{path}: got {error.strerror}, expected a readable file") from None
+        self.size = os.lseek(self._fd, 0, os.SEEK_END)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """By pread, so that a hundred windows share one descriptor."""
+        _inside(offset, length, self.size)
+        data = os.pread(self._fd, length, offset)
+        if len(data) != length:
+            raise Unreadable(f"at byte {offset}: got {len(data)} bytes, expected {length} (was the file cut off?)")
+        return data
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._fd)
+
+
+class BytesSource:
+    """Bytes in memory: small inner files."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """A slice."""
+        _inside(offset, length, self.size)
+        return self._data[offset : offset + length]
+
+
+class Window:
+    """A part of another source."""
+
+    def __init__(self, source: Source, start: int, size: int) -> None:
+        _inside(start, size, source.size)
+        while isinstance(source, Window):
+            start += source.start
+            source = source.source
+        self.source, self.start, self.size = source, start, size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The same bytes, counted from the window's start."""
+        _inside(offset, length, self.size)
+        return self.source.read(self.start + offset, length)
+
+
+class Pieces:
+    """Parts of another source, one after the other: a file in several extents or clusters."""
+
+    def __init__(self, source: Source, runs: list[tuple[int, int]]) -> None:
+        self._source, self._runs = source, runs
+        for start, length in runs:
+            _inside(start, length, source.size)
+        self.size = sum(length for _, length in runs)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Joined over the pieces that the range touches."""
+        _inside(offset, length, self.size)
+        parts, at = [], 0
+        for start, size in self._runs:
+            if length and at <= offset < at + size:
+                take = min(length, at + size - offset)
+                parts.append(self._source.read(start + offset - at, take))
+                offset, length = offset + take, length - take
+            at += size
+        return b"".join(parts)
+
+
+class Spool:
+    """What a decompressor yielded, in a temporary file that has no name."""
+
+    def __init__(self, chunks: Iterator[bytes], limit: int) -> None:
+        self._file = tempfile.TemporaryFile(prefix="silvermetal-")  # noqa: SIM115 (lives as long as the layer)
+        self.size = 0
+        for chunk in chunks:
+            self.size += len(chunk)
+            if self.size > limit:
+                self._file.close()
+                raise LimitExceeded(
+                    f"an inner layer: got more than {limit} bytes decompressed, at most that is allowed"
+                )
+            self._file.write(chunk)
+        self._file.flush()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """By pread."""
+        _inside(offset, length, self.size)
+        return os.pread(self._file.fileno(), length, offset)
+
+
+def _inside(offset: int, length: int, size: int) -> None:
+    if offset < 0 or length < 0 or offset + length > size:
+        raise Unreadable(f"got a reference to bytes {offset}..{offset + length}, expected it within 0..{size}")
+
+
+def chunks(source: Source, start: int = 0, size: int | None = None) -> Iterator[bytes]:
+    """The bytes of a source in bounded pieces."""
+    end = source.size if size is None else start + size
+    while start < end:
+        take = min(CHUNK, end - start)
+        yield source.read(start, take)
+        start += take
+
+
+def sha256(source: Source) -> str:
+    """The digest of all of a source."""
+    digest = hashlib.sha256()
+    for chunk in chunks(source):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def equal(a: Source, b: Source) -> bool:
+    """Whether two sources hold the same bytes."""
+    return a.size == b.size and all(x == y for x, y in zip(chunks(a), chunks(b), strict=True))

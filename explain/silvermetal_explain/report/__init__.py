@@ -1,0 +1,1 @@
+"""The same diagnosis for a terminal, for machines, for a browser, and as text files."""
