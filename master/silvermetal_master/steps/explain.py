@@ -76,6 +76,10 @@ class Explain(Rally):
             return None
         return record
 
+    def getCurrentSummary(self) -> dict[str, str]:
+        """While waiting."""
+        return {"step": f"{len(self.brids)} hosts describe what they built" if self.brids else "comparing"}
+
     async def run(self) -> int:
         """Explain, or say why there is nothing to explain or no explanation."""
         record = self._wanted()
