@@ -15,10 +15,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from tests.support.traces import traces
+from tests.support.traces import left_since, traces
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "v0.0.1-test"
@@ -71,21 +72,30 @@ class Demo:
         self.lines += [line.rstrip() for line in self.process.stdout]
         return self.process.wait(timeout)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """A test that failed must not leave its demo to the next one."""
+        if self.process.poll() is None:
+            self.ctrl_c()
+            self.end(timeout=60)
+
     def ctrl_c(self) -> None:
         os.killpg(self.process.pid, signal.SIGINT)
 
 
 def test_a_tag_two_hosts_two_isos_one_verdict(state: Path) -> None:
     before = traces(state)
-    demo = Demo(state)
-    assert demo.end() == 0, demo.text
-    assert "REPRODUCED" in demo.text
-    assert "I1" in demo.text, "one kernel: the level must be said, and be I1"
+    with Demo(state) as demo:
+        assert demo.end() == 0, demo.text
+        assert "REPRODUCED" in demo.text
+        assert "I1" in demo.text, "one kernel: the level must be said, and be I1"
     verdict = demo.text[demo.text.index("REPRODUCED") :]
     assert "host-a" in verdict
     assert "host-b" in verdict
     assert re.search(r"[0-9a-f]{64}", verdict)
-    assert traces(state) == before
+    assert left_since(before, state) == {}
 
     isos = list(OUTPUT.glob("*.iso"))
     assert len(isos) == 1
@@ -115,8 +125,8 @@ def test_the_second_run_is_warm(state: Path) -> None:
     if (idle := idle_share()) < 0.8:
         pytest.skip(f"needs a quiet machine to judge 60 s: only {idle:.0%} of the processors were idle before the run")
     start = time.monotonic()
-    demo = Demo(state)
-    assert demo.end() == 0, demo.text
+    with Demo(state) as demo:
+        assert demo.end() == 0, demo.text
     took = time.monotonic() - start
     print(f"warm run: {took:.1f} s")
     assert took <= 60, demo.text
@@ -124,19 +134,19 @@ def test_the_second_run_is_warm(state: Path) -> None:
 
 def test_a_host_that_differs_is_found_and_the_file_named(state: Path) -> None:
     before = traces(state)
-    demo = Demo(state, "--diverge=/etc/motd", "--keep")
-    url = demo.read_until("the master stays up").split()[8]
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as page:
-        assert page.status == 200
-    demo.ctrl_c()
-    assert demo.end() == 1, demo.text
-    assert "DIVERGED" in demo.text
-    assert "REPRODUCED" not in demo.text
+    with Demo(state, "--diverge=/etc/motd", "--keep") as demo:
+        url = re.findall(r"http://\S+", demo.read_until("the master stays up"))[0]
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=20) as page:
+            assert page.status == 200
+        demo.ctrl_c()
+        assert demo.end() == 1, demo.text
+        assert "DIVERGED" in demo.text
+        assert "REPRODUCED" not in demo.text
     verdict = demo.text[demo.text.index("DIVERGED") :]
     assert "/etc/motd" in verdict
     # What nobody changed must not be accused.
     assert "/etc/issue" not in verdict
-    assert traces(state) == before
+    assert left_since(before, state) == {}
 
 
 MOMENTS = [
@@ -146,47 +156,47 @@ MOMENTS = [
     "engine answers",
     "both workers are connected",
     "pushing tag",
-    "host-a .*build",
+    "iso@host-a building",
 ]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_leaves_nothing(state: Path, moment: str) -> None:
     before = traces(state)
-    demo = Demo(state)
-    demo.read_until(moment)
-    delay = random.uniform(0, 1.5)
-    print(f"Ctrl-C {delay:.2f} s after {moment!r}")
-    time.sleep(delay)
-    asked = time.monotonic()
-    demo.ctrl_c()
-    # An impatient user.
-    time.sleep(random.uniform(0, 1))
-    if demo.process.poll() is None:
+    with Demo(state) as demo:
+        demo.read_until(moment)
+        delay = random.uniform(0, 1.5)
+        print(f"Ctrl-C {delay:.2f} s after {moment!r}")
+        time.sleep(delay)
+        asked = time.monotonic()
         demo.ctrl_c()
-    assert demo.end(timeout=60) == 130, demo.text
-    assert time.monotonic() - asked < 20
-    assert "Traceback" not in demo.text
-    assert traces(state) == before
+        # An impatient user.
+        time.sleep(random.uniform(0, 1))
+        if demo.process.poll() is None:
+            demo.ctrl_c()
+        assert demo.end(timeout=60) == 130, demo.text
+        assert time.monotonic() - asked < 20
+        assert "Traceback" not in demo.text
+    assert left_since(before, state) == {}
 
 
 def test_a_term_before_anything_is_made_leaves_nothing(state: Path) -> None:
     before = traces(state)
     for delay in (0.05, 0.3, 0.6):
-        demo = Demo(state)
-        time.sleep(delay)
-        demo.process.terminate()
-        assert demo.end(timeout=60) in (130, -signal.SIGTERM), demo.text
-        assert traces(state) == before
+        with Demo(state) as demo:
+            time.sleep(delay)
+            demo.process.terminate()
+            assert demo.end(timeout=60) in (130, -signal.SIGTERM), demo.text
+        assert left_since(before, state) == {}
 
 
 def test_what_a_killed_demo_leaves_is_swept_by_the_next(state: Path) -> None:
     before = traces(state)
-    killed = Demo(state)
-    killed.read_until("host-a .*build")
-    time.sleep(random.uniform(0, 4))
-    killed.process.kill()
-    killed.end(timeout=60)
+    with Demo(state) as killed:
+        killed.read_until("iso@host-a building")
+        time.sleep(random.uniform(0, 4))
+        killed.process.kill()
+        killed.end(timeout=60)
     # Nobody is left to clean up, and yet engines, containers, workers and the master end: by the kernel.
     for _ in range(200):
         if not (left := traces(state).processes):
@@ -195,9 +205,9 @@ def test_what_a_killed_demo_leaves_is_swept_by_the_next(state: Path) -> None:
     assert left == ()
     assert traces(state).links != before.links, "the test must have found something to sweep"
 
-    following = Demo(state)
-    following.read_until("did not end cleanly: removing what it left")
-    following.read_until("network .* on")
-    following.ctrl_c()
-    assert following.end(timeout=60) == 130, following.text
-    assert traces(state) == before
+    with Demo(state) as following:
+        following.read_until("did not end cleanly: removing what it left")
+        following.read_until("network .* on")
+        following.ctrl_c()
+        assert following.end(timeout=60) == 130, following.text
+    assert left_since(before, state) == {}

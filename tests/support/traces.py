@@ -12,7 +12,7 @@ import json
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 # Links that engines of other work on the machine make and remove as they please.
@@ -45,6 +45,19 @@ def traces(state: Path) -> Traces:
         forwarding=Path("/proc/sys/net/ipv4/ip_forward").read_text(),
         runs=tuple(sorted(path.name for path in (state / "run").glob("*"))),
     )
+
+
+def left_since(before: Traces, state: Path) -> dict[str, object]:
+    """What is there and was not before; empty is well."""
+    after = traces(state)
+    new = {
+        field.name: sorted(set(getattr(after, field.name)) - set(getattr(before, field.name)))
+        for field in fields(Traces)
+        if field.name != "forwarding"
+    }
+    if after.forwarding != before.forwarding:
+        new["forwarding"] = [before.forwarding, after.forwarding]
+    return {name: found for name, found in new.items() if found}
 
 
 def _processes(state: str) -> list[str]:
