@@ -95,6 +95,18 @@ def enroll(folder: Path, host: str, worker: str | None, public_key: str, operato
 
 @main.command()
 @click.argument("folder", type=_PATH)
+@click.argument("name")
+@_ends_cleanly
+def operator(folder: Path, name: str) -> None:
+    """Let NAME start and stop builds by the web; the password is read from standard input."""
+    from silvermetal_master.operators import OPERATORS, add_operator
+
+    add_operator(folder / "secrets" / OPERATORS, name, sys.stdin.readline().rstrip("\n"))
+    click.echo(f"operator {name} is known; restart or reconfigure the master")
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
 @_ends_cleanly
 def check(folder: Path) -> None:
     """Check the settings in FOLDER."""

@@ -16,6 +16,7 @@ from buildbot.plugins import secrets, util
 
 from silvermetal_master.builders import make_builders
 from silvermetal_master.gitea.events import GiteaEvents
+from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
 from silvermetal_master.settings import HOOK_SECRET, Settings, load
 from silvermetal_master.workers import make_workers
@@ -25,6 +26,8 @@ LOG_TAIL_BYTES = 4 * 1024 * 1024
 
 
 def _www(settings: Settings) -> dict[str, Any]:
+    file = settings.secrets / OPERATORS
+    operators = read_operators(file) if file.exists() else {}
     return {
         "port": settings.master.web,
         "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}},
@@ -36,10 +39,11 @@ def _www(settings: Settings) -> dict[str, Any]:
                 "tags": settings.repository.tags,
             }
         },
+        **({"auth": OperatorAuth(operators)} if operators else {}),
         # Reading is open, every control needs a role (H4): the last rule matches whatever is left.
         "authz": util.Authz(
             allowRules=[util.AnyControlEndpointMatcher(role="operators")],
-            roleMatchers=[util.RolesFromUsername(roles=["operators"], usernames=["operator"])],
+            roleMatchers=[util.RolesFromUsername(roles=["operators"], usernames=sorted(operators))],
         ),
     }
 

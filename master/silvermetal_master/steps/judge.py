@@ -42,9 +42,15 @@ class Judge(StepOfBuild):
     flunkOnFailure = True
     warnOnWarnings = True
 
+    judged = ""
+
     def __init__(self, *, config: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
+
+    def getBuildResultSummary(self) -> dict[str, str]:
+        """The verdict is also what the whole build says of itself, green or red."""
+        return {"step": self.judged, "build": self.judged} if self.judged else super().getBuildResultSummary()
 
     async def _submissions(self, record: BuildRecord) -> tuple[Submission, ...]:
         requests = self.getProperty(REQUESTS_PROPERTY) or {}
@@ -96,5 +102,6 @@ class Judge(StepOfBuild):
                 record.write("statements/{host}.json", submission.envelope, host=submission.host)
         record.close(verdict)
         await self.say(f"{verdict.outcome}: {verdict.summary}"[:400])
+        self.judged = self.said
         await self.addCompleteLog("verdict", render(verdict))
         return result_of(verdict)
