@@ -17,6 +17,7 @@ from pathlib import Path
 from silvermetal_proof.verdict import Verdict, render
 
 from silvermetal_master.build_store import BuildRecord, BuildStore
+from silvermetal_master.run import config_of
 
 POLL_SECONDS = 0.2
 STATE_FOLDER = "silvermetal"
@@ -66,7 +67,10 @@ def describe(ended: Ended) -> str:
 
 
 def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
-    """Copy what anyone may have: statements, verdict, lock, pins, explanation, ledger. No key, no order."""
+    """Copy what anyone may have: statements, verdict, lock, pins, explanation, ledger, public keys. No secret, no order.
+
+    The public keys are copied for convenience; who checks a release takes them from somewhere else.
+    """
     if ended.record is None:
         return
     target.mkdir(parents=True, exist_ok=True)
@@ -74,9 +78,12 @@ def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
         source = ended.record.file(name)
         if source.exists():
             shutil.copyfile(source, target / name)
+    config = config_of(basedir)
     for folder, source in (
         ("statements", ended.record.file("statements")),
         ("ledger", basedir / STATE_FOLDER / "ledger"),
+        ("keys", config / "hosts"),
     ):
         if source.is_dir():
             shutil.copytree(source, target / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
+    shutil.copyfile(config / "master.pub", target / "keys" / "master.pub")

@@ -1,7 +1,7 @@
 """``silvermetal verify``: a verdict, its statements, its ledger entry and the ISO, checked together.
 
 The folder is what `silvermetal-master wait --copy-to` and a release hold: ``verdict.dsse.json``, ``statements/``,
-``ledger/``, and any ISO.
+``ledger/``, and any ISO below it.
 
 Rules:
 
@@ -145,7 +145,7 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
         raise Refused(End.POLICY, folder, f"expected at least {asked.threshold} statements, got {len(statements)}")
     if verdict.level < asked.min_independence:
         raise Refused(End.POLICY, folder, f"expected independence I{asked.min_independence}, got I{verdict.level}")
-    for iso in sorted(folder.glob("*.iso")):
+    for iso in sorted(folder.rglob("*.iso")):
         _check_iso(iso, verdict, statements)
     return verdict
 
