@@ -67,7 +67,7 @@ def describe(ended: Ended) -> str:
 
 
 def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
-    """Copy what anyone may have: statements, verdict, lock, pins, explanation, ledger, public keys. No secret, no order.
+    """Copy what anyone may have: statements, verdict, lock, pins, explanation, ledger, public keys; no secret.
 
     The public keys are copied for convenience; who checks a release takes them from somewhere else.
     """
