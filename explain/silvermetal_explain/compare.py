@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .errors import ExplainError, Unreadable
@@ -23,6 +24,7 @@ from .manifest import RecordedIso, child_of, region_digests
 CONTENT = "content"
 ORDER = "order of files"
 ABSENT = "(absent)"
+CATALOGUE = "boot record: position of the boot catalogue"
 
 
 @dataclass
@@ -104,10 +106,12 @@ class Comparer:
                 continue
             one = x or y
             assert one is not None
+            # `.` and `..` of a directory that one side lacks say nothing that the directory does not
+            role = FOLLOWS if not (x and y) and ("/.: " in name or "/..: " in name) else one.role
             self._note(
                 Difference(where or _part(name), name if where else _rest(name), x.value if x else ABSENT, y.value if y else ABSENT,
                            _absolute(a if x else b, one.offset), one.kind, a.format, path),
-                one.role,
+                role,
             )  # fmt: skip
 
     def _entries(self, a: Layer, b: Layer) -> None:
@@ -122,13 +126,18 @@ class Comparer:
             if mine.type == theirs.type == "f" and a.has_content:
                 pairs.append((mine, theirs))
         extra = [path for path in b.entries if path not in a.entries]
+        parents = {p.rsplit("/", 1)[0] for p in (*missing, *extra)}
         if a.has_content or not a.path:
             for path, entry, here in [(p, a.entries[p], True) for p in missing] + [
                 (p, b.entries[p], False) for p in extra
             ]:
                 text = f"{_type(entry.type)}, {entry.size} bytes"
                 values = (text, ABSENT) if here else (ABSENT, text)
-                self._note(Difference(a.inner(entry), "file", *values, None, "text", a.format, path, layers=(a, b)))
+                # a directory that came with its files needs no remedy of its own
+                role = FOLLOWS if entry.type == "d" and path in parents else "cause"
+                self._note(
+                    Difference(a.inner(entry), "file", *values, None, "text", a.format, path, layers=(a, b)), role
+                )
         else:
             for path in [*missing, *extra]:
                 self._note(Difference(a.path, f"record of {path}", *(("present", ABSENT) if path in missing else (ABSENT, "present")),
@@ -139,7 +148,15 @@ class Comparer:
         for mine, theirs in pairs:
             if mine.path in differing:
                 self._content(a, b, mine, theirs)
-        self._order(a, b, {m.path for m, _ in pairs} - differing)
+        moved = self._order(a, b, {m.path for m, _ in pairs} - differing)
+        if a.format == "cpio" and (moved or missing or extra):
+            self._demote(lambda d: d.format == "cpio" and d.what == "inode number" and d.layer_path.startswith(a.path))
+
+    def _demote(self, follows: Callable[[Difference], bool]) -> None:
+        """What turned out to follow from something else."""
+        found = self.result.differences
+        self.result.follows.extend(d for d in found if follows(d))
+        self.result.differences = [d for d in found if not follows(d)]
 
     def _attributes(self, a: Layer, b: Layer, mine: Entry, theirs: Entry) -> None:
         where = a.inner(mine) if a.has_content else f"{a.path}{ARROW}{mine.path}"
@@ -172,11 +189,17 @@ class Comparer:
                 self._note(Difference(where, "stored form", f"{mine.size} bytes", f"{theirs.size} bytes", _absolute(a, 0) if a.path else None,
                                       "stored", child_a.format, mine.path, layers=(child_a, child_b)))  # fmt: skip
             return
+        # the boot catalogue is a file too, and was compared entry by entry
+        role = (
+            FOLLOWS
+            if a.format == "iso9660" and _value(mine.fields, "position") == _value(a.fields, CATALOGUE)
+            else "cause"
+        )
         place = mine.where[0][0] if isinstance(a, Iso) and mine.where else None  # type: ignore[index]
         self._note(Difference(where, CONTENT, f"{mine.size} bytes", f"{theirs.size} bytes", place, CONTENT, a.format, mine.path,
-                              layers=(a, b), entries=(mine, theirs)))  # fmt: skip
+                              layers=(a, b), entries=(mine, theirs)), role)  # fmt: skip
 
-    def _order(self, a: Layer, b: Layer, same: set[str]) -> None:
+    def _order(self, a: Layer, b: Layer, same: set[str]) -> bool:
         """Files that are equal and lie in another order; where they only moved, nothing is said."""
         both_a, both_b = a.order(), b.order()
         shared = same & set(both_a) & set(both_b)
@@ -186,6 +209,7 @@ class Comparer:
             first = next(i for i, (p, q) in enumerate(zip(x, y, strict=True)) if p != q)
             self._note(Difference(a.path or "ISO", ORDER, f"{x[first]} is number {first + 1}", f"{y[first]} is number {first + 1}", None, "order",
                                   a.format, evidence=[f"{moved} of {len(x)} equal files lie in another place of the order"]))  # fmt: skip
+        return bool(moved)
 
     def _regions(self, a: Iso | RecordedIso, b: Iso | RecordedIso) -> None:
         mine, theirs = _by_name(regions_of(a)), _by_name(regions_of(b))
@@ -221,6 +245,10 @@ def contents(difference: Difference, limit: int) -> tuple[bytes, bytes] | None:
         except ExplainError:
             return None
     return found[0], found[1]
+
+
+def _value(fields: Iterable[Field], name: str) -> str | None:
+    return next((f.value for f in fields if f.name == name), None)
 
 
 def _numbered(fields: list[Field]) -> dict[str, Field]:

@@ -64,4 +64,4 @@ def read_boot(iso: Iso, descriptors: list[Descriptor]) -> None:
         add(Field(f"{label} selection criteria", at + offset + 12, "bytes", entry[12:].rstrip(b"\0").hex()))
         first = start * SECTOR
         length = min(sectors * 512, max(0, iso.source.size - first))
-        iso.claims.append(Claim(first, length, f"boot image {number} (no file)", -1))
+        iso.claims.append(Claim(first, length, f"boot image {number} (no file)", -4))

@@ -47,7 +47,7 @@ def dos(date: int, time: int, hundredths: int = 0) -> str:
     if not date and not time:
         return "unset"
     try:
-        moment = datetime(1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)  # noqa: DTZ001
+        moment = datetime(1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)
     except ValueError:
         return f"not a date ({date:04x} {time:04x})"
     moment += timedelta(milliseconds=10 * hundredths)

@@ -176,7 +176,8 @@ class Iso(Tree):
     def __init__(self, source: Source, limits: Limits) -> None:
         Layer.__init__(self, "", source, limits)
         self._base, self._joliet, self._skip = 0, False, 0
-        self.trees: list[Layer] = []
+        self._bases: list[int] = []
+        self._roots: set[int] = set()  # directories that are already the root of a tree
         self.claims.append(Claim(0, FIRST * SECTOR, "system area", -1))
         read_system_area(self)
         # the partition that holds the ISO itself says nothing about its bytes
@@ -223,6 +224,10 @@ class Iso(Tree):
                 continue
             label = ("Joliet tree" if d.joliet else "primary tree" if d.kind == 1 else "supplementary tree") + suffix
             self._path_tables(d, base, label)
+            root = root_of(d)[0] + base
+            if root in self._roots:
+                continue  # an older header over the same tree
+            self._roots.add(root)
             if d.kind == 1 and not suffix:
                 continue
             tree = Tree(label, self.source, self.limits, root_of(d), base, d.joliet)
@@ -241,6 +246,10 @@ class Iso(Tree):
                 continue
             descriptors = read_set(self.source, block)
             suffix = f" (copy at block {block})"
+            area = block - FIRST  # a session begins with a system area of its own
+            if area >= FIRST and area not in taken:
+                self.claims.append(Claim(area * SECTOR, FIRST * SECTOR, f"system area{suffix}", -1))
+                read_system_area(self, area * SECTOR, suffix)
             self._descriptors(descriptors, suffix)
             base = self._base_of(descriptors, block)
             if base is not None:
@@ -252,11 +261,12 @@ class Iso(Tree):
         if primary is None:
             return None
         root, _ = root_of(primary)
-        for base in (block - FIRST, 0):
+        for base in (block - FIRST, 0, *self._bases):
             at = (root + base) * SECTOR
             if at + 34 <= self.source.size:
                 record = self.source.read(at, 34)
                 if record[0] >= 34 and record[32:34] == b"\1\0" and struct.unpack_from("<I", record, 2)[0] == root:
+                    self._bases.append(base)
                     return base
         return None
 

@@ -49,39 +49,44 @@ class Partitions(Layer):
         return sorted(self.entries)
 
 
-def read_system_area(iso: Iso) -> None:
-    """MBR, then whichever of GPT and APM is there."""
-    if iso.source.size < LBA:
+def read_system_area(iso: Iso, start: int = 0, suffix: str = "") -> None:
+    """MBR, then whichever of GPT and APM is there; `start` is that of a session's copy."""
+    if iso.source.size < start + 4 * LBA:
         return
-    _mbr(iso, iso.source.read(0, LBA))
-    if iso.source.size >= 3 * LBA:
-        _gpt(iso, 1, "GPT")
-        _apm(iso)
-    if iso.source.size >= 4 * LBA and iso.source.size % LBA == 0:
-        _gpt(iso, iso.source.size // LBA - 1, "backup GPT")
+    _mbr(iso, start, suffix)
+    alternate = _gpt(iso, start + LBA, start, f"GPT{suffix}")
+    if start:
+        return
+    _apm(iso)
+    last = iso.source.size // LBA - 1
+    for block in dict.fromkeys((alternate, last)):
+        if 34 <= block <= last and _gpt(iso, block * LBA, 0, "backup GPT"):
+            return
 
 
-def _mbr(iso: Iso, data: bytes) -> None:
+def _mbr(iso: Iso, start: int, suffix: str) -> None:
+    data = iso.source.read(start, LBA)
     add = iso.fields.append
     if data[510:] != b"\x55\xaa":
         return
-    iso.claims.append(Claim(0, LBA, "MBR"))
-    add(Field("MBR: boot code", 0, "bytes", _digest(data[:440])))
-    add(Field("MBR: disk signature (isohybrid id)", 440, "bytes", data[440:444].hex()))
-    add(Field("MBR: copy protection", 444, "bytes", data[444:446].hex()))
+    name = f"MBR{suffix}"
+    iso.claims.append(Claim(start, LBA, name))
+    add(Field(f"{name}: boot code", start, "bytes", _digest(data[:440])))
+    add(Field(f"{name}: disk signature (isohybrid id)", start + 440, "bytes", data[440:444].hex()))
+    add(Field(f"{name}: copy protection", start + 444, "bytes", data[444:446].hex()))
     for number in range(4):
         at = 446 + 16 * number
         entry = data[at : at + 16]
-        add(Field(f"MBR: partition {number + 1} status", at, "int", f"{entry[0]:#04x}"))
-        add(Field(f"MBR: partition {number + 1} type", at + 4, "int", f"{entry[4]:#04x}"))
-        start, size = struct.unpack_from("<II", entry, 8)
-        add(Field(f"MBR: partition {number + 1} position", at + 8, "int", str(start), FOLLOWS))
-        add(Field(f"MBR: partition {number + 1} sectors", at + 12, "int", str(size), FOLLOWS))
-        add(Field(f"MBR: partition {number + 1} CHS", at + 1, "bytes", (entry[1:4] + entry[5:8]).hex(), FOLLOWS))
-        if entry[4] and entry[4] != 0xEE and start and size:
-            iso.claims.append(
-                Claim(start * LBA, size * LBA, f"MBR partition {number + 1} (type {entry[4]:#04x}), no file", -3)
-            )
+        label, where = f"{name}: partition {number + 1}", start + at
+        add(Field(f"{label} status", where, "int", f"{entry[0]:#04x}"))
+        add(Field(f"{label} type", where + 4, "int", f"{entry[4]:#04x}"))
+        first, size = struct.unpack_from("<II", entry, 8)
+        add(Field(f"{label} position", where + 8, "int", str(first), FOLLOWS))
+        add(Field(f"{label} sectors", where + 12, "int", str(size), FOLLOWS))
+        add(Field(f"{label} CHS", where + 1, "bytes", (entry[1:4] + entry[5:8]).hex(), FOLLOWS))
+        if entry[4] and entry[4] != 0xEE and first and size and not start:
+            part = f"MBR partition {number + 1} (type {entry[4]:#04x}), no file"
+            iso.claims.append(Claim(first * LBA, size * LBA, part, -3))
 
 
 def _digest(data: bytes) -> str:
@@ -93,14 +98,14 @@ def guid(data: bytes) -> str:
     return str(uuid.UUID(bytes_le=data))
 
 
-def _gpt(iso: Iso, block: int, label: str) -> None:
-    at = block * LBA
+def _gpt(iso: Iso, at: int, base: int, label: str) -> int:
+    """Header and table; the block of the other header, or 0 where there is none here."""
     data = iso.source.read(at, LBA)
     if data[:8] != b"EFI PART":
-        return
+        return 0
     add = iso.fields.append
     iso.claims.append(Claim(at, LBA, f"{label}: header"))
-    (size, crc, _, _mine, _other, first, last) = struct.unpack_from("<IIIQQQQ", data, 12)
+    (size, crc, _, _mine, other, first, last) = struct.unpack_from("<IIIQQQQ", data, 12)
     table, count, width, table_crc = struct.unpack_from("<QIII", data, 72)
     add(Field(f"{label}: revision", at + 8, "bytes", data[8:12].hex()))
     zeroed = data[:16] + bytes(4) + data[20 : max(92, min(size, LBA))]
@@ -112,12 +117,12 @@ def _gpt(iso: Iso, block: int, label: str) -> None:
     add(Field(f"{label}: table checksum", at + 88, "text", f"{table_crc:08x}", FOLLOWS))
     tail = data[92:].rstrip(b"\0")
     add(Field(f"{label}: reserved", at + 92, "bytes", tail.hex() or "zeros"))
-    if not 128 <= width <= 4096 or count > 1024 or table * LBA + width * count > iso.source.size:
+    if not 128 <= width <= 4096 or count > 1024 or base + table * LBA + width * count > iso.source.size:
         add(
             Field(f"{label}: table", at + 72, "text", f"outside the image: {count} entries of {width} at block {table}")
         )
-        return
-    start = table * LBA
+        return 0
+    start = base + table * LBA
     iso.claims.append(Claim(start, width * count, f"{label}: partition table"))
     entries = iso.source.read(start, width * count)
     for number in range(count):
@@ -132,10 +137,11 @@ def _gpt(iso: Iso, block: int, label: str) -> None:
         add(Field(f"{part} blocks", where + 32, "text", f"{low}..{high}", FOLLOWS))
         add(Field(f"{part} flags", where + 48, "int", f"{flags:#x}"))
         add(Field(f"{part} name", where + 56, "text", name))
-        if high >= low:
+        if high >= low and not base:
             iso.claims.append(
                 Claim(low * LBA, (high - low + 1) * LBA, f"GPT partition {number + 1} {name!r}, no file", -2)
             )
+    return int(other)
 
 
 def _apm(iso: Iso) -> None:

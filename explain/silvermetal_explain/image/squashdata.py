@@ -185,9 +185,18 @@ class SquashData:
         # by fragment, so that the few kept blocks serve all their files
         for index in sorted(doubtful, key=lambda i: (pairs[i][0].where.fragment, pairs[i][1].where.fragment)):
             a, b = pairs[index]
-            if any(x != y for x, y in zip(self.blocks(a), other.blocks(b), strict=False)):
+            if self._unequal(other, a, b):
                 found.add(a.path)
         return found
+
+    def _unequal(self: Squashfs, other: Squashfs, a: Entry, b: Entry) -> bool:
+        if self.block_size == other.block_size:
+            return any(x != y for x, y in zip(self.blocks(a), other.blocks(b), strict=False))
+        mine, theirs = hashlib.sha256(), hashlib.sha256()
+        for digest, blocks in ((mine, self.blocks(a)), (theirs, other.blocks(b))):
+            for data in blocks:
+                digest.update(data)
+        return mine.digest() != theirs.digest()
 
     def _same_fragment(self: Squashfs, other: Squashfs, a: int, b: int) -> bool:
         if self.fragments[a][1] != other.fragments[b][1]:

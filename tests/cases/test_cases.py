@@ -1,0 +1,88 @@
+"""Every cause of the catalogue, made by the real tools: alone, and all of them in one pair.
+
+Rules:
+- One diff names each planned difference by its cause, with a remedy, and gives no other cause.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from silvermetal_explain.causes import catalogue
+from silvermetal_explain.cli import diff_command
+
+from .catalogue import ALL, DERIVATIVE_MAKER, FURTHER, SILVERMETAL
+from .world import HOSTS, Case, build, missing
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}"),
+]
+
+
+def diff(folder: Path, cases: list[Case]) -> dict[str, object]:
+    """Build the pair and read the report."""
+    images = [build(folder / name, side, cases) for side, name in enumerate("ab")]
+    report = folder / "report.json"
+    done = CliRunner().invoke(
+        diff_command,
+        [
+            *map(str, images),
+            "--json",
+            str(report),
+            "--html",
+            str(folder / "report.html"),
+            "--label-a",
+            HOSTS[0],
+            "--label-b",
+            HOSTS[1],
+        ],
+    )
+    assert done.exit_code in (0, 1), done.output
+    document: dict[str, object] = json.loads(report.read_text())
+    assert done.exit_code == (0 if document["same"] else 1)
+    return document
+
+
+def told(document: dict[str, object]) -> dict[str, list[str]]:
+    """Causes and where they were seen."""
+    found: dict[str, list[str]] = {}
+    for d in document["differences"]:  # type: ignore[attr-defined]
+        found.setdefault(d["cause"], []).append(
+            f"{d['layer_path']}: {d['what']} ({d.get('shape', '')}) {d['a'][:60]} | {d['b'][:60]}"
+        )
+    return found
+
+
+def test_without_a_planned_difference_the_two_images_are_the_same(tmp_path: Path) -> None:
+    a, b = (build(tmp_path / name, side, []) for side, name in enumerate("ab"))
+    assert hashlib.sha256(a.read_bytes()).digest() == hashlib.sha256(b.read_bytes()).digest()
+    assert diff(tmp_path / "again", [])["same"] is True
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_alone_it_is_named_and_nothing_else_is(name: str, tmp_path: Path) -> None:
+    document = diff(tmp_path, [ALL[name]])
+    found = told(document)
+    assert set(found) == {name}, found
+    assert document["todo"][0]["remedy"]  # type: ignore[index]
+
+
+def test_all_together_in_one_pair_each_is_named_and_nothing_else_is(tmp_path: Path) -> None:
+    document = diff(tmp_path, list(ALL.values()))
+    found = told(document)
+    extra = {k: v[:5] for k, v in found.items() if k not in ALL}
+    assert (sorted(set(ALL) - set(found)), extra) == ([], {})
+    assert len(document["todo"]) == len(ALL)  # type: ignore[arg-type]
+
+
+def test_the_catalogue_covers_both_lists_and_twenty_further_classes() -> None:
+    known = {c.id for c in catalogue()}
+    assert set(ALL) <= known
+    assert len(SILVERMETAL) >= 11
+    assert len(DERIVATIVE_MAKER) >= 35
+    assert len(FURTHER) >= 20
