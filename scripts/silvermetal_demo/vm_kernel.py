@@ -12,7 +12,8 @@ import lzma
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from silvermetal_demo.command import run
@@ -30,7 +31,7 @@ def make_kernel(package: Path, busybox: Path, guest: Path, folder: Path, interru
         shutil.copyfile(tree / "boot" / f"vmlinuz-{release}", folder / f"vmlinuz-{release}")
         for name in ("bin", "dev", "proc", "root", "modules"):
             (initrd / name).mkdir(parents=True)
-        _copy_modules(modules / release, guest / "modules.list", initrd / "modules")
+        copy_modules(modules / release, guest / "modules.list", initrd / "modules")
         _copy_program(busybox, Path(temporary) / "busybox", initrd / "bin/busybox", interrupt)
         shutil.copyfile(guest / "initrd-init", initrd / "init")
         (initrd / "init").chmod(0o755)
@@ -47,9 +48,9 @@ def _copy_program(package: Path, tree: Path, target: Path, interrupt: Interrupt)
     shutil.copy(next(path for path in (tree / "usr/bin/busybox", tree / "bin/busybox") if path.is_file()), target)
 
 
-def _copy_modules(modules: Path, wanted: Path, target: Path) -> None:
+def copy_modules(modules: Path, wanted: Path, target: Path) -> None:
     files = {_name(path): path for path in modules.rglob("*.ko*")}
-    needs = {name: _needs(_unpacked(files[name])) for name in closure_start(wanted, files)}
+    needs = {name: _needs(_unpacked(files[name])) for name in _start(wanted, files)}
     # Only what is reached is read: the generic kernel has four thousand modules.
     todo = [need for found in needs.values() for need in found]
     while todo:
@@ -57,30 +58,16 @@ def _copy_modules(modules: Path, wanted: Path, target: Path) -> None:
         if name not in needs and name in files:
             needs[name] = _needs(_unpacked(files[name]))
             todo += needs[name]
-    order = in_order(needs)
+    # Each after all that it needs.
+    order = [name for name in TopologicalSorter(needs).static_order() if name in needs]
     for name in order:
         (target / f"{name}.ko").write_bytes(_unpacked(files[name]))
     (target / "order").write_text("".join(f"{name}.ko\n" for name in order))
 
 
-def closure_start(wanted: Path, files: Mapping[str, Path]) -> list[str]:
+def _start(wanted: Path, files: Mapping[str, Path]) -> list[str]:
     names = (line.strip().replace("-", "_") for line in wanted.read_text().splitlines())
     return [name for name in names if name in files]
-
-
-def in_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
-    """Each after all that it needs."""
-    done: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in needs and name not in done:
-            for need in needs[name]:
-                visit(need)
-            done.append(name)
-
-    for name in needs:
-        visit(name)
-    return done
 
 
 def _name(path: Path) -> str:
