@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from .auditing import audit_command, normalise_command
 from .cli import group
 
-group()
+group.add_command(audit_command)
+group.add_command(normalise_command)
+group(prog_name="silvermetal")

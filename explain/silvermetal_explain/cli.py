@@ -174,8 +174,19 @@ def _recorded(image: Iso | RecordedIso, path: Path, limits: Limits) -> RecordedI
 @click.option("--excerpt-b", type=PATH, help="Excerpts of B's.")
 @click.option("--quiet", is_flag=True, help="Only the summary.")
 @bounded
-def diff_command(a: Path, b: Path, json_file: Path | None, html_file: Path | None, text_dir: Path | None, label_a: str, label_b: str,
-                 excerpt_a: Path | None, excerpt_b: Path | None, quiet: bool, limits: Limits) -> int:  # fmt: skip
+def diff_command(
+    a: Path,
+    b: Path,
+    json_file: Path | None,
+    html_file: Path | None,
+    text_dir: Path | None,
+    label_a: str,
+    label_b: str,
+    excerpt_a: Path | None,
+    excerpt_b: Path | None,
+    quiet: bool,
+    limits: Limits,
+) -> int:
     """Say where A and B (ISO images or manifests) differ, why, and what to do about it."""
     diagnosis = compared(a, b, limits, (label_a, label_b), (excerpt_a, excerpt_b))
     if json_file:

@@ -109,10 +109,18 @@ class Comparer:
             # `.` and `..` of a directory that one side lacks say nothing that the directory does not
             role = FOLLOWS if not (x and y) and ("/.: " in name or "/..: " in name) else one.role
             self._note(
-                Difference(where or _part(name), name if where else _rest(name), x.value if x else ABSENT, y.value if y else ABSENT,
-                           _absolute(a if x else b, one.offset), one.kind, a.format, path),
+                Difference(
+                    where or _part(name),
+                    name if where else _rest(name),
+                    x.value if x else ABSENT,
+                    y.value if y else ABSENT,
+                    _absolute(a if x else b, one.offset),
+                    one.kind,
+                    a.format,
+                    path,
+                ),
                 role,
-            )  # fmt: skip
+            )
 
     def _entries(self, a: Layer, b: Layer) -> None:
         pairs, missing = [], []
@@ -140,8 +148,16 @@ class Comparer:
                 )
         else:
             for path in [*missing, *extra]:
-                self._note(Difference(a.path, f"record of {path}", *(("present", ABSENT) if path in missing else (ABSENT, "present")),
-                                      format=a.format, path=path), FOLLOWS)  # fmt: skip
+                self._note(
+                    Difference(
+                        a.path,
+                        f"record of {path}",
+                        *(("present", ABSENT) if path in missing else (ABSENT, "present")),
+                        format=a.format,
+                        path=path,
+                    ),
+                    FOLLOWS,
+                )
         if not pairs:
             return
         differing = a.differing(b, pairs)
@@ -186,8 +202,19 @@ class Comparer:
         if child_a is not None and child_b is not None:
             count = self.layer(child_a, child_b)
             if not count:
-                self._note(Difference(where, "stored form", f"{mine.size} bytes", f"{theirs.size} bytes", _absolute(a, 0) if a.path else None,
-                                      "stored", child_a.format, mine.path, layers=(child_a, child_b)))  # fmt: skip
+                self._note(
+                    Difference(
+                        where,
+                        "stored form",
+                        f"{mine.size} bytes",
+                        f"{theirs.size} bytes",
+                        _absolute(a, 0) if a.path else None,
+                        "stored",
+                        child_a.format,
+                        mine.path,
+                        layers=(child_a, child_b),
+                    )
+                )
             return
         # the boot catalogue is a file too, and was compared entry by entry
         role = (
@@ -196,8 +223,21 @@ class Comparer:
             else "cause"
         )
         place = mine.where[0][0] if isinstance(a, Iso) and mine.where else None  # type: ignore[index]
-        self._note(Difference(where, CONTENT, f"{mine.size} bytes", f"{theirs.size} bytes", place, CONTENT, a.format, mine.path,
-                              layers=(a, b), entries=(mine, theirs)), role)  # fmt: skip
+        self._note(
+            Difference(
+                where,
+                CONTENT,
+                f"{mine.size} bytes",
+                f"{theirs.size} bytes",
+                place,
+                CONTENT,
+                a.format,
+                mine.path,
+                layers=(a, b),
+                entries=(mine, theirs),
+            ),
+            role,
+        )
 
     def _order(self, a: Layer, b: Layer, same: set[str]) -> bool:
         """Files that are equal and lie in another order; where they only moved, nothing is said."""
@@ -207,8 +247,18 @@ class Comparer:
         moved = sum(p != q for p, q in zip(x, y, strict=True))
         if moved:
             first = next(i for i, (p, q) in enumerate(zip(x, y, strict=True)) if p != q)
-            self._note(Difference(a.path or "ISO", ORDER, f"{x[first]} is number {first + 1}", f"{y[first]} is number {first + 1}", None, "order",
-                                  a.format, evidence=[f"{moved} of {len(x)} equal files lie in another place of the order"]))  # fmt: skip
+            self._note(
+                Difference(
+                    a.path or "ISO",
+                    ORDER,
+                    f"{x[first]} is number {first + 1}",
+                    f"{y[first]} is number {first + 1}",
+                    None,
+                    "order",
+                    a.format,
+                    evidence=[f"{moved} of {len(x)} equal files lie in another place of the order"],
+                )
+            )
         return bool(moved)
 
     def _regions(self, a: Iso | RecordedIso, b: Iso | RecordedIso) -> None:

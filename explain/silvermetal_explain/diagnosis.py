@@ -51,8 +51,13 @@ class Diagnosis:
         return not self.comparison.differences and not self.comparison.follows
 
 
-def diagnose(comparison: Comparison, names: tuple[str, str], identities: tuple[dict[str, object], dict[str, object]], limits: Limits,
-             hosts: tuple[str, str] = ("", "")) -> Diagnosis:  # fmt: skip
+def diagnose(
+    comparison: Comparison,
+    names: tuple[str, str],
+    identities: tuple[dict[str, object], dict[str, object]],
+    limits: Limits,
+    hosts: tuple[str, str] = ("", ""),
+) -> Diagnosis:
     """Look into every differing file, match every difference, order the remedies."""
     examined = 0
     for d in comparison.differences:

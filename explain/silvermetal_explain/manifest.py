@@ -87,11 +87,23 @@ def _row_of(layer: Layer) -> dict[str, Any]:
         "fields": [list(f) for f in layer.fields],
         "order": order if order != list(range(len(numbers))) else None,
         "entries": [
-            [e.path, e.type, e.mode, e.uid, e.gid, e.size, e.mtime, e.link, e.rdev, e.xattrs, [list(f) for f in e.fields],
-             digests.get(p, "")]
+            [
+                e.path,
+                e.type,
+                e.mode,
+                e.uid,
+                e.gid,
+                e.size,
+                e.mtime,
+                e.link,
+                e.rdev,
+                e.xattrs,
+                [list(f) for f in e.fields],
+                digests.get(p, ""),
+            ]
             for p, e in layer.entries.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def write(document: dict[str, Any], path: Path) -> None:
@@ -152,8 +164,21 @@ class Recorded(Layer):
         self.children: dict[str, Recorded] = {}
         self._excerpts = excerpts
         for path, kind, mode, uid, gid, size, mtime, link, rdev, xattrs, fields, digest in row["entries"]:
-            entry = Entry(str(path), str(kind), int(mode), int(uid), int(gid), int(size), mtime, str(link), int(rdev), str(xattrs),
-                          tuple(Field(*f) for f in fields), None, str(digest))  # fmt: skip
+            entry = Entry(
+                str(path),
+                str(kind),
+                int(mode),
+                int(uid),
+                int(gid),
+                int(size),
+                mtime,
+                str(link),
+                int(rdev),
+                str(xattrs),
+                tuple(Field(*f) for f in fields),
+                None,
+                str(digest),
+            )
             limits.check(f"{self.path or 'ISO'}: entries", len(self.entries) + 1, limits.entries)
             self.entries[entry.path] = entry
         names = list(self.entries)

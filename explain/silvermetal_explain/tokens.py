@@ -15,20 +15,41 @@ DAYS = "Mon|Tue|Wed|Thu|Fri|Sat|Sun"
 ZONE = r"(?:\s?(?:Z|UTC|GMT|CET|CEST|BST|[A-Z]{3,4}|[+-]\d\d:?\d\d))?"
 PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("uuid", re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b")),
-    ("build-path", re.compile(r"(?<![\w.])/(?:tmp|build|home|root|srv|mnt|work|workspace|var/(?:tmp|lib/(?:jenkins|buildbot)))(?:/[\w.+@%~-]+)+")),
-    ("date", re.compile(rf"(?:\b(?:{DAYS})\w*,?\s+)?\b(?:{MONTHS})\w*\s+\d{{1,2}}\s+(?:\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE}\s+)?\d{{4}}(?:[ ,]+\d\d:\d\d(?::\d\d)?{ZONE})?")),
-    ("date", re.compile(rf"(?:\b(?:{DAYS})\w*,?\s+)?\b\d{{1,2}}[ -](?:{MONTHS})\w*[ -]\d{{4}}(?:,?\s+\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE})?")),
+    (
+        "build-path",
+        re.compile(
+            r"(?<![\w.])/(?:tmp|build|home|root|srv|mnt|work|workspace|var/(?:tmp|lib/(?:jenkins|buildbot)))(?:/[\w.+@%~-]+)+"
+        ),
+    ),
+    (
+        "date",
+        re.compile(
+            rf"(?:\b(?:{DAYS})\w*,?\s+)?\b(?:{MONTHS})\w*\s+\d{{1,2}}\s+(?:\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE}\s+)?\d{{4}}(?:[ ,]+\d\d:\d\d(?::\d\d)?{ZONE})?"
+        ),
+    ),
+    (
+        "date",
+        re.compile(
+            rf"(?:\b(?:{DAYS})\w*,?\s+)?\b\d{{1,2}}[ -](?:{MONTHS})\w*[ -]\d{{4}}(?:,?\s+\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE})?"
+        ),
+    ),
     ("date", re.compile(rf"\b(?:19|20)\d\d[-/.]\d\d[-/.]\d\d(?:[T _]\d\d[:.-]\d\d(?:[:.-]\d\d(?:[.,]\d+)?)?{ZONE})?")),
     ("date", re.compile(r"\b20\d{2}(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])(?:T?\d{4,6}Z?)?\b")),
-    ("elapsed time", re.compile(r"\b\d{1,2}:\d\d:\d\d(?:\.\d+)?\b|\b\d+(?:[.,]\d+)?\s?(?:ms|s|sec|secs|seconds|min|minutes)\b")),
+    (
+        "elapsed time",
+        re.compile(r"\b\d{1,2}:\d\d:\d\d(?:\.\d+)?\b|\b\d+(?:[.,]\d+)?\s?(?:ms|s|sec|secs|seconds|min|minutes)\b"),
+    ),
     ("epoch", re.compile(r"\b1[0-9]{9}(?:\.\d+)?\b")),
     ("kernel version", re.compile(r"\b\d+\.\d+\.\d+-\d+(?:\+\w+)?-[a-z0-9-]+\b")),
-    ("random hex", re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{16,128}\b|\b[0-9A-F]{32,128}\b|\b[0-9a-f]{32}\b")),
+    (
+        "random hex",
+        re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{16,128}\b|\b[0-9A-F]{32,128}\b|\b[0-9a-f]{32}\b"),
+    ),
     ("random token", re.compile(r"(?<![\w+/])(?=[\w+/]*[A-Z])(?=[\w+/]*[a-z])(?=[\w+/]*\d)[\w+/]{22,}={0,2}")),
     ("address", re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")),
     ("locale", re.compile(r"\b[a-z]{2}_[A-Z]{2}(?:\.[\w-]+)?\b|\bC(?:\.UTF-8)?\b|\bPOSIX\b")),
     ("number", re.compile(r"\b\d+(?:\.\d+)*\b")),
-)  # fmt: skip
+)
 LINES = 4000
 
 

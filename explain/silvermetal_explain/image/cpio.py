@@ -87,8 +87,20 @@ class Cpio(Layer):
         )
         path = "/" + name.lstrip("/").removeprefix("./")
         path = "/" if path == "/." else path
-        entry = Entry(path, kind, mode & 0o7777, uid, gid, size if kind == "f" else 0, mtime, link, rmaj << 8 | rmin, "", fields,
-                      (start, size))  # fmt: skip
+        entry = Entry(
+            path,
+            kind,
+            mode & 0o7777,
+            uid,
+            gid,
+            size if kind == "f" else 0,
+            mtime,
+            link,
+            rmaj << 8 | rmin,
+            "",
+            fields,
+            (start, size),
+        )
         return entry, after
 
     def open(self, entry: Entry) -> Source:

@@ -166,8 +166,11 @@ class Fat(Layer):
         have = sum(length for _, length in runs)
         if not directory and size > have:
             raise Unreadable(f"{self.path}: got {have} bytes of clusters for {path}, expected {size}")
-        fields = (*self._time_fields(raw, at), Field("attributes", at + 11, "int", f"{raw[11]:#x}"),
-                  Field("first cluster", at + 26, "int", str(cluster), FOLLOWS))  # fmt: skip
+        fields = (
+            *self._time_fields(raw, at),
+            Field("attributes", at + 11, "int", f"{raw[11]:#x}"),
+            Field("first cluster", at + 26, "int", str(cluster), FOLLOWS),
+        )
         self.add(
             Entry(
                 path, "d" if directory else "f", 0o755, 0, 0, 0 if directory else size, None, fields=fields, where=runs

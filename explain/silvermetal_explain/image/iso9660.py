@@ -117,8 +117,9 @@ class Tree(Layer):
         for field in self._own(record, where, system):
             self.fields.append(field._replace(name=f"{path}/{dot}: {field.name}"))
 
-    def _entry(self, parent: str, raw: bytes, record: bytes, where: int, system: susp.SystemUse,
-               extents: list[tuple[int, int]]) -> Entry | None:  # fmt: skip
+    def _entry(
+        self, parent: str, raw: bytes, record: bytes, where: int, system: susp.SystemUse, extents: list[tuple[int, int]]
+    ) -> Entry | None:
         if raw == b"\0":
             path = "/"
         else:
@@ -238,8 +239,17 @@ class Iso(Tree):
     def _copies(self) -> None:
         """Further descriptor sets: libisofs' partition-offset tree, an older session's header."""
         taken = {d.start // SECTOR for d in self.claims if "descriptor" in d.name}
-        lowest = min((c.start for c in self.claims if c.start >= (FIRST + 1) * SECTOR and "descriptor" not in c.name
-                      and c.name != "terminator"), default=0) // SECTOR  # fmt: skip
+        lowest = (
+            min(
+                (
+                    c.start
+                    for c in self.claims
+                    if c.start >= (FIRST + 1) * SECTOR and "descriptor" not in c.name and c.name != "terminator"
+                ),
+                default=0,
+            )
+            // SECTOR
+        )
         blocks = [b for b in range(FIRST, min(max(lowest, 128), 512)) if b not in taken]
         for block in blocks:
             if (block + 1) * SECTOR > self.source.size or self.source.read(block * SECTOR, 8)[:7] != b"\x01CD001\x01":

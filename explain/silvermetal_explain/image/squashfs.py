@@ -30,9 +30,19 @@ DIR, LDIR = struct.Struct("<IIHHI"), struct.Struct("<4IHHI")
 HEAD, NAME = struct.Struct("<3I"), struct.Struct("<HhHH")
 TYPES = "?dflbcpsdflbcps"
 FLAGS = (
-    "uncompressed inodes", "uncompressed data", "check", "uncompressed fragments", "no fragments", "always fragments",
-    "duplicates removed", "exportable", "uncompressed xattrs", "no xattrs", "compressor options", "uncompressed ids",
-)  # fmt: skip
+    "uncompressed inodes",
+    "uncompressed data",
+    "check",
+    "uncompressed fragments",
+    "no fragments",
+    "always fragments",
+    "duplicates removed",
+    "exportable",
+    "uncompressed xattrs",
+    "no xattrs",
+    "compressor options",
+    "uncompressed ids",
+)
 XATTR = {0: "user.", 1: "trusted.", 2: "security."}
 
 
@@ -55,9 +65,27 @@ class Squashfs(SquashData, Layer):
     def __init__(self, path: str, source: Source, limits: Limits) -> None:
         Layer.__init__(self, path, source, limits)
         head = source.read(0, SUPER.size)
-        (magic, self.inode_count, self.mkfs_time, self.block_size, fragment_count, compressor, block_log, self.flags,
-         id_count, major, minor, root, self.bytes_used, id_start, xattr_start, inode_start, dir_start, frag_start,
-         export_start) = SUPER.unpack(head)  # fmt: skip
+        (
+            magic,
+            self.inode_count,
+            self.mkfs_time,
+            self.block_size,
+            fragment_count,
+            compressor,
+            block_log,
+            self.flags,
+            id_count,
+            major,
+            minor,
+            root,
+            self.bytes_used,
+            id_start,
+            xattr_start,
+            inode_start,
+            dir_start,
+            frag_start,
+            export_start,
+        ) = SUPER.unpack(head)
         if magic != 0x73717368 or (major, minor) != (4, 0):
             raise Unreadable(
                 f"{path}: got squashfs magic {magic:#x} version {major}.{minor}, expected 0x73717368 version 4.0"

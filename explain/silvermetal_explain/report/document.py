@@ -20,8 +20,16 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
     """version, summary, differences [{layer_path, what, offset?, a, b, cause, remedy, evidence?}], todo."""
     rows = []
     for d in diagnosis.comparison.differences:
-        row: dict[str, Any] = {"layer_path": d.layer_path, "what": d.what, "a": d.a, "b": d.b, "cause": d.cause,
-                               "title": d.title, "remedy": d.remedy, "kind": d.kind}  # fmt: skip
+        row: dict[str, Any] = {
+            "layer_path": d.layer_path,
+            "what": d.what,
+            "a": d.a,
+            "b": d.b,
+            "cause": d.cause,
+            "title": d.title,
+            "remedy": d.remedy,
+            "kind": d.kind,
+        }
         if d.offset is not None:
             row["offset"] = d.offset
         if d.evidence:
@@ -37,8 +45,15 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "b": {"label": diagnosis.name_b, **diagnosis.identity_b},
         "differences": rows,
         "todo": [
-            {"remedy": t.remedy, "cause": t.cause, "title": t.title, "why": t.why, "clears": t.clears, "examples": t.examples,
-             "source": t.source}
+            {
+                "remedy": t.remedy,
+                "cause": t.cause,
+                "title": t.title,
+                "why": t.why,
+                "clears": t.clears,
+                "examples": t.examples,
+                "source": t.source,
+            }
             for t in diagnosis.todo
         ],
         "follows": {
@@ -47,7 +62,7 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         },
         "truncated": diagnosis.comparison.truncated,
         "notes": diagnosis.notes,
-    }  # fmt: skip
+    }
 
 
 def text(diagnosis: Diagnosis) -> str:

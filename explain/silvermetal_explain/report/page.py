@@ -26,13 +26,16 @@ def render(diagnosis: Diagnosis) -> str:
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     state = "same" if diagnosis.same else "differ"
     parts = [
-        "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{_text(diagnosis.name_a)} and {_text(diagnosis.name_b)}: {state}</title>",
         f"<style>{style}</style></head><body><main>",
         f'<header class="{state}"><p class="verdict">{"Identical" if diagnosis.same else "Different"}</p>',
-        f"<h1>{_text(diagnosis.summary, 1200)}</h1>", _identities(diagnosis), "</header>",
-    ]  # fmt: skip
+        f"<h1>{_text(diagnosis.summary, 1200)}</h1>",
+        _identities(diagnosis),
+        "</header>",
+    ]
     if diagnosis.todo:
         parts.append("<h2>What to do, in this order</h2><ol class=todo>")
         parts.extend(_task(number, task) for number, task in enumerate(diagnosis.todo, 1))

@@ -1,0 +1,102 @@
+"""Words that must not be in the image, searched in every layer.
+
+Rules:
+- Names, link targets, fields and contents are searched, contents also inside compressed files, and as UTF-16 too.
+- A word shorter than four bytes is refused: it would be found everywhere. Hits are named by layer path and offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .errors import ExplainError
+from .image.compression import sniff, stream
+from .image.layer import Entry, Layer
+from .image.source import BytesSource, chunks
+from .image.squashfs import Squashfs, Where
+
+SHORTEST = 4
+HITS = 200
+INNER = 64 << 20  # of one compressed file, stored
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One word at one place."""
+
+    word: str
+    path: str
+    where: str
+
+
+class Words:
+    """The needles, in the forms in which they are looked for."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.needles = [(w, n) for w in dict.fromkeys(words) for n in (w.encode(), w.encode("utf-16-le"))]
+        self._longest = max((len(n) for _, n in self.needles), default=1)
+
+    def in_text(self, text: str) -> Iterator[str]:
+        """Words within a name or value."""
+        yield from (w for w in dict(self.needles) if w in text)
+
+    def in_chunks(self, pieces: Iterable[bytes]) -> Iterator[tuple[str, int]]:
+        """Word and offset of its first hit in a stream."""
+        left, tail, at = list(self.needles), b"", 0
+        for piece in pieces:
+            data = tail + piece
+            for word, needle in list(left):
+                found = data.find(needle)
+                if found >= 0:
+                    yield word, at - len(tail) + found
+                    left.remove((word, needle))
+            if not left:
+                return
+            at += len(piece)
+            tail = data[-(self._longest - 1) :] if self._longest > 1 else b""
+
+
+def search(layers: Iterable[Layer], words: Words) -> Iterator[Leak]:
+    """All hits, layer by layer."""
+    for layer in layers:
+        for field in layer.fields:
+            for word in words.in_text(field.value):
+                yield Leak(word, layer.path or "ISO", f"{field.name} at byte {field.offset}")
+        for entry in _cheap_order(layer):
+            path = layer.inner(entry)
+            for text, label in ((entry.path, "name"), (entry.link, "link target")):
+                for word in words.in_text(text):
+                    yield Leak(word, path, label)
+            if entry.type == "f" and layer.has_content:
+                yield from _content(layer, entry, path, words)
+
+
+def _cheap_order(layer: Layer) -> list[Entry]:
+    entries = list(layer.entries.values())
+    if isinstance(layer, Squashfs):
+        entries.sort(key=lambda e: (e.where.fragment, e.where.start) if isinstance(e.where, Where) else (-1, 0))
+    return entries
+
+
+def _content(layer: Layer, entry: Entry, path: str, words: Words) -> Iterator[Leak]:
+    pieces = layer.blocks(entry) if isinstance(layer, Squashfs) else chunks(layer.open(entry))
+    head: list[bytes] = []
+
+    def kept() -> Iterator[bytes]:
+        for piece in pieces:
+            if not head:
+                head.append(piece[:6])
+            yield piece
+
+    for word, offset in words.in_chunks(kept()):
+        yield Leak(word, path, f"byte {offset}")
+    kind = sniff(head[0]) if head else ""
+    if not kind or kind == "lzma" or entry.size > INNER:
+        return
+    try:
+        source = layer.open(entry) if entry.size > 1 << 20 else BytesSource(layer.open(entry).read(0, entry.size))
+        for word, offset in words.in_chunks(stream(kind, source, layer.limits.spool)):
+            yield Leak(word, path, f"byte {offset} inside the {kind} stream")
+    except ExplainError:
+        return  # not a stream after all: its bytes were searched as they are
