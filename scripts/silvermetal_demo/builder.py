@@ -44,7 +44,9 @@ def provide_builder(
         return image
 
     # Looking up takes a few seconds; who waits longer should know for what.
-    hint = threading.Timer(8, progress.say, ["making the builder image from Debian packages; this takes a minute ..."])
+    hint = threading.Timer(
+        8, progress.say, ["the builder image is being looked up, or made anew: that takes up to a minute ..."]
+    )
     hint.daemon = True
     hint.start()
     try:

@@ -23,7 +23,7 @@ class Progress:
 
     def say(self, text: str, *, who: str = "demo") -> None:
         with self._lock:
-            print(f"{self.seconds:7.1f} s  {who:<10} {text}", file=sys.stdout, flush=True)
+            print(f"{self.seconds:7.1f} s  {who:<14} {text}", file=sys.stdout, flush=True)
 
     def plain(self, text: str = "") -> None:
         with self._lock:

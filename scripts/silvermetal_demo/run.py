@@ -155,7 +155,7 @@ class Run:
                 folder.mkdir(parents=True, exist_ok=True)
             diverges = self._options.diverge if plan is plans[-1] else None
             if diverges is not None:
-                say(f"{plan.name} will write its host name into {diverges} of the image", who=plan.name)
+                say(f"will write its host name into {diverges} of the image (--diverge)", who=plan.name)
             master.enrol(plan, self._kind.paths_on_host(plan), diverges)
         repository.tell(master.notify_command(repository.url))
         master.start(self._logs / "master.log")
@@ -213,7 +213,8 @@ class Run:
             raise SetupFailed(f"no verdict: {done.err.strip() or 'the master gave none in time'}")
         master.copy_step_logs(self._logs)
         self._fetch_artefacts(done.code == 0, hosts)
-        bench.progress.say(f"results: {self._output.relative_to(CHECKOUT)}/")
+        shown = "; difference.html shows what differs" if (self._output / "difference.html").exists() else ""
+        bench.progress.say(f"results: {self._output.relative_to(CHECKOUT)}/{shown}")
         if options.keep:
             bench.progress.say(f"the master stays up: {master.url} (--keep); Ctrl-C ends it and removes everything")
             bench.interrupt.wait_for_request()
