@@ -21,6 +21,7 @@ from silvermetal_master.settings import Settings
 
 VERIFY = "verify"
 ISO_SCHEDULER = "every-host-builds"
+TIE_SCHEDULER = "the-reserve-builds"
 EXPLAIN_SCHEDULER = "every-host-explains"
 EXPLAIN_DEADLINE = 1800
 GIT_SILENCE_SECONDS = 600
@@ -42,8 +43,13 @@ def coordinator_names(settings: Settings) -> list[str]:
 
 
 def active_hosts(settings: Settings) -> tuple[HostEntry, ...]:
-    """Hosts that are asked: enrolled and not revoked."""
+    """Hosts that may be asked: enrolled and not revoked."""
     return tuple(h for h in settings.hosts if h.revoked is None)
+
+
+def reserve_hosts(settings: Settings) -> tuple[HostEntry, ...]:
+    """Hosts that are asked only to break a tie."""
+    return tuple(h for h in active_hosts(settings) if h.host in settings.policy.reserve)
 
 
 def _verify(settings: Settings, state: str) -> BuildFactory:
@@ -59,6 +65,13 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
                 **common,
             ),
             steps.FanOut(schedulerNames=[ISO_SCHEDULER], deadline=settings.policy.deadline, **common),
+            steps.TieBreak(
+                schedulerNames=[TIE_SCHEDULER],
+                deadline=settings.policy.deadline,
+                reserve=len(reserve_hosts(settings)),
+                config=config,
+                **common,
+            ),
             steps.Judge(config=config, **common),
             steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),

@@ -16,10 +16,12 @@ from buildbot.plugins import schedulers, util
 from silvermetal_master.builders import (
     EXPLAIN_SCHEDULER,
     ISO_SCHEDULER,
+    TIE_SCHEDULER,
     VERIFY,
     active_hosts,
     explain_builder,
     iso_builder,
+    reserve_hosts,
 )
 from silvermetal_master.gitea.events import TAG_CATEGORY
 from silvermetal_master.settings import Settings
@@ -28,6 +30,8 @@ from silvermetal_master.settings import Settings
 def make_schedulers(settings: Settings) -> list[Any]:
     """All schedulers."""
     hosts = [h.host for h in active_hosts(settings)]
+    reserve = [h.host for h in reserve_hosts(settings)]
+    first = [h for h in hosts if h not in reserve]
     return [
         schedulers.AnyBranchScheduler(
             name="tags",
@@ -35,7 +39,8 @@ def make_schedulers(settings: Settings) -> list[Any]:
             treeStableTimer=None,
             builderNames=[VERIFY],
         ),
-        schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in hosts]),
+        schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
+        *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
         schedulers.Triggerable(name=EXPLAIN_SCHEDULER, builderNames=[explain_builder(h) for h in hosts]),
         schedulers.ForceScheduler(
             name="verify-a-commit",

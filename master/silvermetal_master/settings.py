@@ -56,6 +56,8 @@ class PolicySettings(Record):
     min_independence: Annotated[int, Field(ge=1, le=4)] = 2
     deadline: Annotated[int, Field(ge=10, le=7 * 86400)] = 4 * 3600
     build_timeout: Annotated[int, Field(ge=10, le=7 * 86400)] = 3 * 3600
+    reserve: tuple[Name, ...] = ()
+    """Hosts that are asked only when the others stand one against one."""
 
 
 class LedgerSettings(Record):
@@ -139,7 +141,7 @@ def _check_secrets(settings: Settings) -> None:
             raise SettingsError(f"{path}: expected a secret, got an empty file")
 
 
-def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], quorum: int) -> None:
+def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: PolicySettings) -> None:
     for field in ("host", "worker", "public_key"):
         seen: dict[str, Path] = {}
         for path, entry in hosts:
@@ -153,10 +155,15 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], quorum: int)
     for path, entry in hosts:
         if path.stem != entry.host:
             raise SettingsError(f"{path}: host: expected {path.stem} (the file's name), got {entry.host}")
-    usable = sum(1 for _, entry in hosts if entry.revoked is None)
+    known = {entry.host for _, entry in hosts}
+    for name in policy.reserve:
+        if name not in known:
+            raise SettingsError(f"{folder / 'master.toml'}: policy.reserve: expected an enrolled host, got {name}")
+    quorum = policy.quorum
+    usable = sum(1 for _, entry in hosts if entry.revoked is None and entry.host not in policy.reserve)
     if usable < quorum:
         raise SettingsError(
-            f"{folder / 'master.toml'}: policy.quorum: expected at most the {usable} enrolled hosts of "
+            f"{folder / 'master.toml'}: policy.quorum: expected at most the {usable} hosts asked first, of "
             f"{folder / 'hosts'}, got {quorum}"
         )
 
@@ -176,7 +183,7 @@ def load(folder: Path) -> Settings:
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
-    _check_hosts(folder, hosts, file.policy.quorum)
+    _check_hosts(folder, hosts, file.policy)
     settings = Settings(folder, file, tuple(entry for _, entry in hosts))
     _check_secrets(settings)
     return settings

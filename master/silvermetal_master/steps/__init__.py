@@ -1,6 +1,6 @@
 """The steps of the builds: one file a step, in the order in which they run.
 
-``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`judge`, :mod:`explain`, :mod:`record`.
+``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`, :mod:`record`.
 ``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, attest), :mod:`collect`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
 """
@@ -13,6 +13,7 @@ from silvermetal_master.steps.judge import Judge
 from silvermetal_master.steps.on_worker import Attest, Build, MakeManifest, Preflight
 from silvermetal_master.steps.pin import Pin
 from silvermetal_master.steps.record import Record
+from silvermetal_master.steps.tie_break import TieBreak
 
 __all__ = [
     "Attest",
@@ -27,4 +28,5 @@ __all__ = [
     "Pin",
     "Preflight",
     "Record",
+    "TieBreak",
 ]
