@@ -42,21 +42,26 @@ def normalise(iso: Path, output: Path, epoch: int, replacements: dict[str, Path]
             raise Unreadable(f"{source}: got no file, expected the replacement of {path}")
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".normalise-") as folder:
         work = Path(folder) / "work.iso"
-        _xorriso(iso, work, epoch, replacements, Path(folder))
+        _xorriso(iso, work, epoch, replacements, Path(folder), before.entries)
         _verify(before, open_iso(FileSource(work), limits), replacements)
         with work.open("rb") as file:
             os.fsync(file.fileno())
         work.replace(output)
 
 
-def _xorriso(iso: Path, work: Path, epoch: int, replacements: dict[str, Path], folder: Path) -> None:
+def _xorriso(
+    iso: Path, work: Path, epoch: int, replacements: dict[str, Path], folder: Path, entries: dict[str, Entry]
+) -> None:
     stamp = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d%H%M%S00")
     argv = ["xorriso", "-return_with", "SORRY", "32", "-indev", str(iso), "-outdev", str(work), "-overwrite", "on"]
     for number, (path, source) in enumerate(sorted(replacements.items())):
         copy = folder / f"new{number}"
         shutil.copyfile(source, copy)
         os.utime(copy, (epoch, epoch))
-        argv += ["-update", str(copy), path]
+        # -update takes owner and mode of the new file: give it back those of the old one
+        old = entries[path]
+        argv += ["-update", str(copy), path, "-chmod", f"{old.mode:04o}", path, "--"]
+        argv += ["-chown", str(old.uid), path, "--", "-chgrp", str(old.gid), path, "--"]
     argv += [
         "-boot_image",
         "any",

@@ -122,7 +122,7 @@ def fields_of(descriptor: Descriptor) -> list[Field]:
         return decode(descriptor.data, VOLUME, at, descriptor.joliet)
     if descriptor.kind == 0:
         return decode(descriptor.data, BOOT, at)
-    return decode(descriptor.data, (("content", 6, 2042, "bytes", CAUSE),), at)
+    return decode(descriptor.data, (("reserved bytes", 6, 2042, "bytes", CAUSE),), at)
 
 
 def root_of(descriptor: Descriptor) -> tuple[int, int]:
