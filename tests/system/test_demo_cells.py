@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> State:
-    return State(tmp_path / "state")
+def state(tmp_path: Path) -> Iterator[State]:
+    made = State(tmp_path / "state")
+    yield made
+    # Where the test failed half-way, too.
+    with made.locked():
+        made.sweep(Progress())
 
 
 @pytest.fixture
@@ -140,7 +145,8 @@ with state.locked():
 """
 
 
-def small_demo(state: State) -> subprocess.Popen[str]:
+@contextmanager
+def small_demo(state: State) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-c", SMALL_DEMO, str(state.root)],
         stdout=subprocess.PIPE,
@@ -148,8 +154,15 @@ def small_demo(state: State) -> subprocess.Popen[str]:
         env=dict(os.environ, PYTHONPATH=str(ROOT / "scripts")),
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    return process
+    if process.stdout.readline() != "up\n":
+        process.kill()
+        pytest.fail("the small demo did not come up; its error is in the captured output")
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stdout.close()
 
 
 def test_a_killed_demo_takes_its_processes_along_and_the_next_sweeps_the_rest(state: State) -> None:
@@ -176,5 +189,3 @@ def test_a_second_demo_on_the_same_state_is_refused(state: State) -> None:
         with pytest.raises(SetupFailed, match=f"another demo \\(process {process.pid}\\)"), state.locked():
             pass
         process.send_signal(signal.SIGKILL)
-    with state.locked():
-        state.sweep(Progress())
