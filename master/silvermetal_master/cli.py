@@ -93,6 +93,17 @@ def enroll(folder: Path, host: str, worker: str | None, public_key: str, operato
     click.echo(f"host {host} is enrolled")
 
 
+@main.command("make-secrets")
+@click.argument("folder", type=_PATH)
+@_ends_cleanly
+def make_secrets(folder: Path) -> None:
+    """Make the secrets that the settings in FOLDER need and that are missing."""
+    from silvermetal_master.site import make_secrets as make
+
+    made = make(folder)
+    click.echo(f"made in {folder / 'secrets'}: {', '.join(made)}" if made else "nothing was missing")
+
+
 @main.command()
 @click.argument("folder", type=_PATH)
 @click.argument("name")

@@ -129,8 +129,13 @@ MASTER_KEY = "master-signing.pem"
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
+def needed_secrets(settings: Settings) -> list[str]:
+    """The names of all secrets that these settings need."""
+    return [MASTER_KEY, HOOK_SECRET, *(password_name(h.worker) for h in settings.hosts)]
+
+
 def _check_secrets(settings: Settings) -> None:
-    for name in [MASTER_KEY, HOOK_SECRET, *(password_name(h.worker) for h in settings.hosts)]:
+    for name in needed_secrets(settings):
         path = settings.secrets / name
         if not path.is_file():
             raise SettingsError(f"{path}: expected a secret in a file that only its owner can read, got no file")
@@ -168,7 +173,7 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         )
 
 
-def load(folder: Path) -> Settings:
+def load(folder: Path, *, secrets_needed: bool = True) -> Settings:
     """Read and check the settings in ``folder``. :raises SettingsError: naming the file and the key."""
     file = _load(folder / "master.toml", File)
     try:
@@ -185,5 +190,6 @@ def load(folder: Path) -> Settings:
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     _check_hosts(folder, hosts, file.policy)
     settings = Settings(folder, file, tuple(entry for _, entry in hosts))
-    _check_secrets(settings)
+    if secrets_needed:
+        _check_secrets(settings)
     return settings

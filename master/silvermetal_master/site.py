@@ -19,7 +19,7 @@ from silvermetal_proof.model import format_time
 from silvermetal_proof.statement import SigningKey
 
 from silvermetal_master.errors import SettingsError
-from silvermetal_master.settings import HOOK_SECRET, MASTER_KEY, password_name
+from silvermetal_master.settings import HOOK_SECRET, MASTER_KEY, load, needed_secrets, password_name
 
 
 def _toml_string(text: str) -> str:
@@ -82,6 +82,23 @@ def write_site(
     write_secret(folder / "secrets" / MASTER_KEY, key.pem)
     write_secret(folder / "secrets" / HOOK_SECRET, secrets.token_hex(32).encode())
     (folder / "master.pub").write_text(f"{key.public.hex}\n", encoding="ascii")
+
+
+def make_secrets(folder: Path) -> list[str]:
+    """Make every secret that the settings in ``folder`` need and that is missing; return their names.
+
+    :raises SettingsError: when the settings themselves are wrong.
+    """
+    settings = load(folder, secrets_needed=False)
+    made = []
+    for name in needed_secrets(settings):
+        if not (settings.secrets / name).exists():
+            key = SigningKey.generate()
+            write_secret(settings.secrets / name, key.pem if name == MASTER_KEY else secrets.token_hex(32).encode())
+            if name == MASTER_KEY:
+                (folder / "master.pub").write_text(f"{key.public.hex}\n", encoding="ascii")
+            made.append(name)
+    return made
 
 
 def enrol(
