@@ -14,10 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from silvermetal_proof import canonical
 from silvermetal_proof.digest import CHUNK_SIZE
 from silvermetal_proof.errors import printable
 from silvermetal_proof.host.independence import Level, Party, independence
-from silvermetal_proof.verdict.drift import drift
+from silvermetal_proof.statement.schema import Statement
+from silvermetal_proof.verdict.drift import Drift, drift
 from silvermetal_proof.verdict.examine import Examined, examine
 from silvermetal_proof.verdict.records import (
     Case,
@@ -29,6 +31,8 @@ from silvermetal_proof.verdict.records import (
 )
 
 MAX_DRIFT_SHOWN = 200
+MAX_DRIFT_BYTES = 512 * 1024
+"""What drift may add to a verdict, so that no host can make one too large to be signed and recorded."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def _once_each(submissions: Sequence[Submission]) -> list[Submission]:
         before = kept.get(submission.host)
         if before is None or (before.envelope is None and before.broken is None):
             kept[submission.host] = submission
-        elif submission.envelope is not None and submission.envelope != before.envelope:
+        elif (submission.envelope is not None and submission.envelope != before.envelope) or (
+            submission.broken is not None and before.broken is None
+        ):
             kept[submission.host] = Submission(
                 submission.host, before.observation, broken="expected one answer, got two that differ"
             )
@@ -120,6 +126,7 @@ def _input_drift(case: Case, valid: list[Examined]) -> _Finding | None:
     if not found:
         return None
     names = ", ".join(d.name for d in found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    shown = _bounded(found)
     return _Finding(
         Outcome.INPUT_DRIFT,
         f"the hosts built from different inputs: {names}",
@@ -127,18 +134,30 @@ def _input_drift(case: Case, valid: list[Examined]) -> _Finding | None:
             f"{d.name}: "
             + (f"expected {d.expected}; " if d.expected is not None else "")
             + ", ".join(f"{host} has {value}" for host, value in d.values.items())
-            for d in found[:MAX_DRIFT_SHOWN]
+            for d in shown
         ),
-        drifted=tuple(
-            DriftedInput(name=d.name, expected=d.expected, values=dict(d.values)) for d in found[:MAX_DRIFT_SHOWN]
-        ),
+        drifted=tuple(DriftedInput(name=d.name, expected=d.expected, values=dict(d.values)) for d in shown),
     )
+
+
+def _bounded(found: Sequence[Drift]) -> list[Drift]:
+    """The first drifted inputs, as many as a verdict has room for."""
+    shown: list[Drift] = []
+    size = 0
+    for item in found[:MAX_DRIFT_SHOWN]:
+        size += len(canonical.encode([item.name, item.expected, dict(item.values)]))
+        if size > MAX_DRIFT_BYTES and shown:
+            break
+        shown.append(item)
+    return shown
 
 
 def _diverged(valid: list[Examined]) -> _Finding | None:
     results = [e.result for e in valid]
     counts = Counter(r.iso_sha256 for r in results)
-    if len(counts) == 1 and len({r.size for r in results}) == 1:
+    # One digest with two sizes or other chunks cannot be: somebody did not look at the bytes that it signs.
+    same_parts = len({(r.size, s.predicate.artefact.chunks) for r, s in zip(results, _statements(valid), strict=True)})
+    if len(counts) == 1 and same_parts == 1:
         return None
     (most, votes), *_ = counts.most_common()
     odd = [r for r in results if r.iso_sha256 != most]
@@ -149,10 +168,16 @@ def _diverged(valid: list[Examined]) -> _Finding | None:
         reasons.append(f"{odd_one_out} is the odd one out: {votes} other hosts agree with one another")
     return _Finding(
         Outcome.DIVERGED,
-        f"same inputs, different bytes: {len(counts)} different ISOs from {len(results)} hosts",
+        f"same inputs, different bytes: {len(counts)} different ISOs from {len(results)} hosts"
+        if len(counts) > 1
+        else f"{_names(results)} name one digest with sizes or chunks that differ: one of them did not hash its ISO",
         tuple(reasons),
         odd_one_out=odd_one_out,
     )
+
+
+def _statements(valid: list[Examined]) -> list[Statement]:
+    return [e.statement for e in valid if e.statement is not None]
 
 
 def _chunk_reasons(valid: list[Examined]) -> list[str]:

@@ -8,10 +8,11 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from silvermetal_proof.digest import sha256
-from silvermetal_proof.errors import MalformedError, ProofError, SignatureError
+from silvermetal_proof.errors import MalformedError, ProofError, SignatureError, printable
 from silvermetal_proof.host.enrolment import HostEntry
 from silvermetal_proof.host.evidence import Observation
 from silvermetal_proof.model import parse_time
@@ -20,6 +21,7 @@ from silvermetal_proof.statement.schema import Statement
 from silvermetal_proof.verdict.records import BuildRequest, Case, HostResult, Submission
 
 _CHUNK = 4 * 1024 * 1024
+MAX_PROBLEM = 2000
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def examine(case: Case, submission: Submission) -> Examined:
             worker=observation.worker if observation is not None else None,
             answered=submission.envelope is not None or submission.broken is not None,
             valid=statement is not None,
-            problem=None if statement is not None else problem,
+            problem=None if statement is not None or problem is None else printable(problem, MAX_PROBLEM),
             iso=statement.subject[0].name if statement else None,
             iso_sha256=statement.iso_sha256 if statement else None,
             size=statement.predicate.artefact.size if statement else None,
@@ -119,7 +121,8 @@ def _check_request(request: BuildRequest, host: str, entry: HostEntry, statement
             raise ProofError(f"statement of {host}: {name}", expected=expected, got=got)
     names = [d.name for d in predicate.build_definition.resolved_dependencies]
     if len(names) != len(set(names)):
-        twice = next(n for n in names if names.count(n) > 1)
+        # Counted in one pass: a statement may name 20000 inputs, and the master decides on its reactor.
+        twice = Counter(names).most_common(1)[0][0]
         raise MalformedError(f"statement of {host} names an input twice", expected="each input once", got=twice)
     metadata, evidence = predicate.run_details.metadata, predicate.evidence
     if (metadata.started_on, metadata.finished_on) != (evidence.started, evidence.finished):
