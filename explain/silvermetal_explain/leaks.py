@@ -57,8 +57,9 @@ class Words:
             tail = data[-(self._longest - 1) :] if self._longest > 1 else b""
 
 
-def search(layers: Iterable[Layer], words: Words) -> Iterator[Leak]:
-    """All hits, layer by layer."""
+def search(layers: list[Layer], words: Words) -> Iterator[Leak]:
+    """All hits, layer by layer; a file that is a layer is searched from within."""
+    known = {layer.path for layer in layers}
     for layer in layers:
         for field in layer.fields:
             for word in words.in_text(field.value):
@@ -69,7 +70,7 @@ def search(layers: Iterable[Layer], words: Words) -> Iterator[Leak]:
                 for word in words.in_text(text):
                     yield Leak(word, path, label)
             if entry.type == "f" and layer.has_content:
-                yield from _content(layer, entry, path, words)
+                yield from _content(layer, entry, path, words, path in known)
 
 
 def _cheap_order(layer: Layer) -> list[Entry]:
@@ -79,7 +80,7 @@ def _cheap_order(layer: Layer) -> list[Entry]:
     return entries
 
 
-def _content(layer: Layer, entry: Entry, path: str, words: Words) -> Iterator[Leak]:
+def _content(layer: Layer, entry: Entry, path: str, words: Words, is_layer: bool) -> Iterator[Leak]:
     pieces = layer.blocks(entry) if isinstance(layer, Squashfs) else chunks(layer.open(entry))
     head: list[bytes] = []
 
@@ -92,7 +93,7 @@ def _content(layer: Layer, entry: Entry, path: str, words: Words) -> Iterator[Le
     for word, offset in words.in_chunks(kept()):
         yield Leak(word, path, f"byte {offset}")
     kind = sniff(head[0]) if head else ""
-    if not kind or kind == "lzma" or entry.size > INNER:
+    if not kind or kind == "lzma" or is_layer or entry.size > INNER:
         return
     try:
         source = layer.open(entry) if entry.size > 1 << 20 else BytesSource(layer.open(entry).read(0, entry.size))

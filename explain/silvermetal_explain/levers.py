@@ -119,7 +119,7 @@ def _squashfs(layer: Squashfs, epoch: int, info: dict[str, str]) -> Iterator[Che
     got = dates.unix(layer.mkfs_time)
     yield Check("squashfs mkfs time", layer.mkfs_time == epoch, got, dates.unix(epoch), layer.path)
     yield _times("squashfs inode times", layer, epoch)
-    if "MKSQUASHFS_OPTIONS" in info:
+    if "MKSQUASHFS_OPTIONS" in info and "/etc" in layer.entries:  # the root file system, not one of its helpers
         yield from _options(layer, info["MKSQUASHFS_OPTIONS"])
 
 

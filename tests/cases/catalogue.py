@@ -222,7 +222,9 @@ def passwd(world: World) -> None:
 
 
 DERIVATIVE_MAKER: dict[str, Case] = {
-    "package-status": text("/var/lib/dpkg/status", "Package: tor\nVersion: 0.4.8.1\n", "Package: tor\nVersion: 0.4.8.2\n"),
+    "package-status": text(
+        "/var/lib/dpkg/status", "Package: tor\nVersion: 0.4.8.1\n", "Package: tor\nVersion: 0.4.8.2\n"
+    ),
     "apt-sources": text("/etc/apt/sources.list", "deb file:/a bookworm main\n", "deb file:/b bookworm main\n"),
     "build-info-version": text("/etc/os-release", "VERSION_ID=18.1-3-gabc\n", "VERSION_ID=18.1-4-gabd\n"),
     "resolv-conf": text("/etc/resolv.conf", "nameserver 10.0.0.1\n", "nameserver 10.0.1.1\n"),
@@ -251,7 +253,9 @@ DERIVATIVE_MAKER: dict[str, Case] = {
     "fontconfig-cache": text("/var/cache/fontconfig/a.cache-7", _noise(15), _noise(16)),
     "generated-indexes": text("/usr/share/applications/mimeinfo.cache", "a=1;2\n", "a=2;1\n"),
     "man-db": text("/var/cache/man/index.db", _noise(17), _noise(18)),
-    "pyc-cache": text("/usr/lib/python3/__pycache__/m.pyc", b"\xa7\r\r\n" + bytes(12) + b"c1", b"\xa7\r\r\n" + bytes(12) + b"c2"),
+    "pyc-cache": text(
+        "/usr/lib/python3/__pycache__/m.pyc", b"\xa7\r\r\n" + bytes(12) + b"c1", b"\xa7\r\r\n" + bytes(12) + b"c2"
+    ),
     "shadow-lastchange": shadow,
     "passwd-order": passwd,
     "blkid-cache": text("/run/blkid/blkid.tab", "<a>\n", "<b>\n"),
@@ -261,8 +265,10 @@ DERIVATIVE_MAKER: dict[str, Case] = {
     "icon-cache": text("/usr/share/icons/x/icon-theme.cache", _noise(23), _noise(24)),
     "iso-md5sums": text("md5sum.txt", "11  ./a\n", "22  ./a\n", "iso"),
     "stale-live-build": only_b("boot/grub/kb_layouts/kb_layouts/de.gkb", tree="iso"),
-    "initrd-mount-uuid": text("/conf/conf.d/resume", f"RESUME=UUID={_uuid(0, 'm')}\n", f"RESUME=UUID={_uuid(1, 'm')}\n", "initrd"),
-}  # fmt: skip
+    "initrd-mount-uuid": text(
+        "/conf/conf.d/resume", f"RESUME=UUID={_uuid(0, 'm')}\n", f"RESUME=UUID={_uuid(1, 'm')}\n", "initrd"
+    ),
+}
 
 
 def _application_use(side: int) -> object:
@@ -320,16 +326,24 @@ FURTHER: dict[str, Case] = {
     "archive-order": text(f"{OPT}/b.zip", _zip(2, ("m", "n")), _zip(2, ("n", "m"))),
     "tar-dates": text(f"{OPT}/a.tar", _tar(EPOCH), _tar(EPOCH + 9)),
     "ar-dates": text(f"{OPT}/liba.a", _ar(EPOCH), _ar(EPOCH + 9)),
-    "pyc-header": text(f"{OPT}/m.pyc", b"\xa7\r\r\n\0\0\0\0" + struct.pack("<II", EPOCH, 9) + b"code", b"\xa7\r\r\n\0\0\0\0" + struct.pack("<II", EPOCH + 3, 9) + b"code"),
+    "pyc-header": text(
+        f"{OPT}/m.pyc",
+        b"\xa7\r\r\n\0\0\0\0" + struct.pack("<II", EPOCH, 9) + b"code",
+        b"\xa7\r\r\n\0\0\0\0" + struct.pack("<II", EPOCH + 3, 9) + b"code",
+    ),
     "elf-build-id": text(f"{OPT}/prog", _elf(_noise(31, 20)), _elf(_noise(32, 20))),
     "elf-code": text(f"{OPT}/prog2", _elf(bytes(20), _noise(33, 400)), _elf(bytes(20), _noise(34, 400))),
     "pe-date": text("EFI/tool.bin", _pe(EPOCH), _pe(EPOCH + 77), "efi"),
     "build-path": text(f"{OPT}/config.h", '#define SRC "/build/app-Xa1/src"\n', '#define SRC "/build/app-Yb2/src"\n'),
     "kernel-release": text(f"{OPT}/uname", "built under 6.1.0-31-amd64\n", "built under 6.12.9-1-cloud-amd64\n"),
     "elapsed": text(f"{OPT}/report", "done in 12 seconds\n", "done in 15 seconds\n"),
-    "embedded-date": text(f"{OPT}/version.txt", "Built Thu May  7 21:27:42 UTC 2026\n", "Built Thu May  7 21:44:01 UTC 2026\n"),
+    "embedded-date": text(
+        f"{OPT}/version.txt", "Built Thu May  7 21:27:42 UTC 2026\n", "Built Thu May  7 21:44:01 UTC 2026\n"
+    ),
     "embedded-uuid": text(f"{OPT}/instance", f"id={_uuid(0, 'i')}\n", f"id={_uuid(1, 'i')}\n"),
-    "random-data": text(f"{OPT}/salt", "salt: 0f1e2d3c4b5a69788796a5b4c3d2e1f0\n", "salt: ff1e2d3c4b5a69788796a5b4c3d2e1aa\n"),
+    "random-data": text(
+        f"{OPT}/salt", "salt: 0f1e2d3c4b5a69788796a5b4c3d2e1f0\n", "salt: ff1e2d3c4b5a69788796a5b4c3d2e1aa\n"
+    ),
     "line-order": text(f"{OPT}/names", "alpha\nbeta\ngamma\n", "gamma\nalpha\nbeta\n"),
     "line-order-parallel": text(f"{OPT}/jobs", "09:00:01 alpha\n09:00:02 beta\n", "09:10:01 beta\n09:10:03 alpha\n"),
     "locale-text": text(f"{OPT}/env", "lang=C.UTF-8\n", "lang=de_DE.UTF-8\n"),
@@ -344,13 +358,20 @@ FURTHER: dict[str, Case] = {
     "cloned-git": text("/usr/src/t/.git/index", _noise(37), _noise(38)),
     "systemd-catalog": text("/var/lib/systemd/catalog/database", _noise(39), _noise(40)),
     "link-or-device": lambda w: (w.root / "etc/alternatives-x").symlink_to(("vim", "nano")[w.side]),
-    "kernel-banner": text("live/vmlinuz-extra", b"\0Linux version 6.1 (root@a) Thu May 7 2026" + bytes(99), b"\0Linux version 6.1 (root@b) Thu May 7 2027" + bytes(99), "iso"),
-    "grub-uuid": text("boot/grub/load.cfg", f"search --fs-uuid {_uuid(0, 'g')}\n", f"search --fs-uuid {_uuid(1, 'g')}\n", "iso"),
+    "kernel-banner": text(
+        "live/vmlinuz-extra",
+        b"\0Linux version 6.1 (root@a) Thu May 7 2026" + bytes(99),
+        b"\0Linux version 6.1 (root@b) Thu May 7 2027" + bytes(99),
+        "iso",
+    ),
+    "grub-uuid": text(
+        "boot/grub/load.cfg", f"search --fs-uuid {_uuid(0, 'g')}\n", f"search --fs-uuid {_uuid(1, 'g')}\n", "iso"
+    ),
     "iso-owner-mode": lambda w: w.put("README", "read me\n", "iso").chmod(0o600 if w.side else 0o644),
     "initrd-hostonly": only_b("/lib/hardware.ko", tree="initrd"),
     "initrd-owner-mode": lambda w: w.put("/bin/helper", "h\n", "initrd").chmod(0o700 if w.side else 0o755),
     "iso-application-id": lambda w: w.xorriso.extend(["-application_id", f"XORRISO-1.5.{w.side}"]),
     "archive-member": text(f"{OPT}/c.tar", _tar(EPOCH, ("m", "n")), _tar(EPOCH, ("m", "o"))),
-}  # fmt: skip
+}
 
 ALL: dict[str, Case] = {**SILVERMETAL, **DERIVATIVE_MAKER, **FURTHER}

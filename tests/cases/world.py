@@ -156,8 +156,16 @@ def _squashfs(world: World) -> None:
     run("mksquashfs", str(world.root), str(target), *common, *world.squash_args, env=env)
     # without padding the same files are stored in fewer bytes, and no option tells it
     other = world.iso / "live/modules.squashfs"
-    run("mksquashfs", str(world.folder / "small"), str(other), *common, "-comp", "gzip", *(["-nopad"] if world.other_level == "0" else []),
-        env={"SOURCE_DATE_EPOCH": str(EPOCH)})  # fmt: skip
+    run(
+        "mksquashfs",
+        str(world.folder / "small"),
+        str(other),
+        *common,
+        "-comp",
+        "gzip",
+        *(["-nopad"] if world.other_level == "0" else []),
+        env={"SOURCE_DATE_EPOCH": str(EPOCH)},
+    )
 
 
 def _iso(world: World) -> Path:
@@ -166,15 +174,61 @@ def _iso(world: World) -> Path:
         os.utime(path, (when, when))
     out = world.folder / "out.iso"
     epoch = f"={EPOCH}"
-    run("xorriso", "-outdev", str(out), "-volid", "SMALL", "-joliet", "on", "-map", str(world.iso), "/",
-        "-boot_image", "any", "cat_path=/boot/boot.cat", "-boot_image", "any", "bin_path=/boot/bios.img",
-        "-boot_image", "any", "emul_type=no_emulation", "-boot_image", "any", "load_size=2048", "-boot_image", "any", "next",
-        "-boot_image", "any", "efi_path=--interval:appended_partition_2:all::",
-        "-boot_image", "any", "emul_type=no_emulation", "-append_partition", "2", "0xef", str(world.folder / "efi.img"),
-        "-boot_image", "any", "appended_part_as=gpt", "-boot_image", "any", f"gpt_disk_guid={world.guid}",
-        "-boot_image", "any", "partition_offset=16",
-        "-volume_date", "uuid", world.volume_date,
-        "-volume_date", "all_file_dates", epoch, *world.xorriso, "-commit", "-end")  # fmt: skip
+    run(
+        "xorriso",
+        "-outdev",
+        str(out),
+        "-volid",
+        "SMALL",
+        "-joliet",
+        "on",
+        "-map",
+        str(world.iso),
+        "/",
+        "-boot_image",
+        "any",
+        "cat_path=/boot/boot.cat",
+        "-boot_image",
+        "any",
+        "bin_path=/boot/bios.img",
+        "-boot_image",
+        "any",
+        "emul_type=no_emulation",
+        "-boot_image",
+        "any",
+        "load_size=2048",
+        "-boot_image",
+        "any",
+        "next",
+        "-boot_image",
+        "any",
+        "efi_path=--interval:appended_partition_2:all::",
+        "-boot_image",
+        "any",
+        "emul_type=no_emulation",
+        "-append_partition",
+        "2",
+        "0xef",
+        str(world.folder / "efi.img"),
+        "-boot_image",
+        "any",
+        "appended_part_as=gpt",
+        "-boot_image",
+        "any",
+        f"gpt_disk_guid={world.guid}",
+        "-boot_image",
+        "any",
+        "partition_offset=16",
+        "-volume_date",
+        "uuid",
+        world.volume_date,
+        "-volume_date",
+        "all_file_dates",
+        epoch,
+        *world.xorriso,
+        "-commit",
+        "-end",
+    )
     for hook in world.after:
         hook(out)
     return out

@@ -189,6 +189,8 @@ class Iso(Tree):
         ]
         descriptors = read_set(source, FIRST)
         primary = next((d for d in descriptors if d.kind == 1), None)
+        if primary and not root_of(primary)[1]:
+            raise Unreadable("ISO: got a root directory of 0 bytes, expected one of at least a block")
         if primary is None:
             raise Unreadable(
                 f"ISO: got descriptors of types {[d.kind for d in descriptors]}, expected a primary one (type 1)"

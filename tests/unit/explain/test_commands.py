@@ -1,0 +1,187 @@
+"""The commands as a person and the master call them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from silvermetal_explain.auditing import audit_command, normalise_command
+from silvermetal_explain.cli import diff_command, excerpt_command, manifest_command, map_command
+
+from tests.cases.catalogue import ALL
+from tests.cases.world import EPOCH, build, run
+
+INFO = f"EFFECTIVE_SOURCE_DATE_EPOCH={EPOCH}\nMKSQUASHFS_OPTIONS=-comp zstd -b 128K\nLC_ALL=C.UTF-8\n"
+
+
+def call(command: object, *words: object) -> Result:
+    """One command."""
+    return CliRunner().invoke(command, [str(w) for w in words])  # type: ignore[arg-type]
+
+
+def report(folder: Path, *words: object) -> dict[str, object]:
+    """What diff says as JSON."""
+    out = folder / "diff.json"
+    done = call(diff_command, *words, "--json", out)
+    assert done.exit_code in (0, 1), done.output
+    found: dict[str, object] = json.loads(out.read_text())
+    return found
+
+
+def keys(document: dict[str, object]) -> set[tuple[str, str]]:
+    """Where and what."""
+    return {(d["layer_path"], d["what"]) for d in document["differences"]}  # type: ignore[attr-defined]
+
+
+def test_manifests_tell_what_the_images_tell_and_excerpts_bring_the_evidence(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for path, name in zip(pair, "ab", strict=True):
+        assert call(manifest_command, path, "-o", tmp_path / f"{name}.json.gz").exit_code == 0
+    manifests = [tmp_path / f"{n}.json.gz" for n in "ab"]
+    assert sum(m.stat().st_size for m in manifests) < 0.1 * pair[0].stat().st_size
+    images, small = report(tmp_path, *pair), report(tmp_path, *manifests)
+    assert keys(images) == keys(small)
+    assert {t["cause"] for t in images["todo"]} == {t["cause"] for t in small["todo"]}  # type: ignore[attr-defined]
+    hostid = ("live/filesystem.squashfs → /etc/nvme/hostid", "content")
+    assert hostid in keys(small)
+    (tmp_path / "want.json").write_text(json.dumps(small))
+    for path, name in zip(pair, "ab", strict=True):
+        assert (
+            call(excerpt_command, path, "--want", tmp_path / "want.json", "-o", tmp_path / f"{name}.x.gz").exit_code
+            == 0
+        )
+    full = report(tmp_path, *manifests, "--excerpt-a", tmp_path / "a.x.gz", "--excerpt-b", tmp_path / "b.x.gz")
+    shown = next(d for d in full["differences"] if (d["layer_path"], d["what"]) == hostid)  # type: ignore[attr-defined]
+    assert shown["shape"] == "uuid"
+    assert shown["a"] != shown["b"]
+
+
+def test_an_image_can_be_compared_with_a_manifest(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    call(manifest_command, pair[1], "-o", tmp_path / "b.json")
+    assert keys(report(tmp_path, pair[0], tmp_path / "b.json")) == keys(report(tmp_path, *pair))
+
+
+def test_manifests_are_the_same_for_the_same_image(image: Path, tmp_path: Path) -> None:
+    copy = tmp_path / image.name
+    shutil.copyfile(image, copy)
+    for source, name in ((image, "1.gz"), (copy, "2.gz")):
+        assert call(manifest_command, source, "-o", tmp_path / name).exit_code == 0
+    assert (tmp_path / "1.gz").read_bytes() == (tmp_path / "2.gz").read_bytes()
+
+
+def test_the_page_stands_alone_and_escapes_what_an_image_holds(tmp_path: Path) -> None:
+    def evil(world: object) -> None:
+        name = "<script>alert(1)</script>".replace("/", "_")
+        world.put(f"/etc/{name}", f"<img src=x onerror=alert({world.side})>\x1b[31m\n")  # type: ignore[attr-defined]
+
+    images = [build(tmp_path / n, s, [evil, ALL["nvme-hostid"]]) for s, n in enumerate("ab")]
+    done = call(diff_command, *images, "--html", tmp_path / "page.html", "--text-dir", tmp_path / "text")
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert not re.search(r"(src|href)=[\"']?(https?:|//)", page)
+    assert "\x1b" not in page + done.output
+    assert "width=device-width" in page
+    assert "nvme" in page.lower()
+    assert {p.name for p in (tmp_path / "text").iterdir()} == {"summary.txt", "todo.txt", "differences.txt"}
+
+
+def test_exit_codes(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    assert call(diff_command, pair[0], pair[0]).exit_code == 0
+    assert call(diff_command, *pair).exit_code == 1
+    assert call(diff_command, pair[0]).exit_code == 2
+    assert call(diff_command, pair[0], tmp_path / "none.iso").exit_code == 3
+    (tmp_path / "odd.json").write_text('{"silvermetal_manifest": 1, "layers": [{}]}')
+    done = call(diff_command, tmp_path / "odd.json", tmp_path / "odd.json")
+    assert done.exit_code == 3
+    assert "expected one made by" in done.output
+
+
+def test_map_names_every_byte_in_json(image: Path) -> None:
+    done = call(map_command, image, "--json")
+    rows = json.loads(done.stdout)
+    assert sum(r["length"] for r in rows) == image.stat().st_size
+
+
+def test_the_audit_passes_a_clean_image_and_fails_each_lever_that_had_no_effect(tmp_path: Path) -> None:
+    (tmp_path / "BUILD_INFO").write_text(INFO)
+    clean = build(tmp_path / "clean", 0, [])
+    done = call(audit_command, clean, "--build-info", tmp_path / "BUILD_INFO", "--leak", "wilma-builder")
+    assert done.exit_code == 0, done.output
+    names = ["squashfs-mkfs-time", "squashfs-options", "machine-id", "ssh-host-keys", "random-seed", "apt-pkgcache", "log-files",
+             "iso-volume-dates", "fat-times", "shadow-lastchange", "nvme-hostid", "apt-sources", "dkms-make-log"]  # fmt: skip
+    spoilt = build(tmp_path / "spoilt", 1, [ALL[n] for n in names])
+    out = tmp_path / "audit.json"
+    done = call(audit_command, spoilt, "--build-info", tmp_path / "BUILD_INFO", "--json", out)
+    assert done.exit_code == 1
+    failed = {c["lever"] for c in json.loads(out.read_text())["levers"] if not c["ok"]}
+    assert failed >= {
+        "squashfs mkfs time", "MKSQUASHFS_OPTIONS -b", "no machine-id", "no host keys", "no random seed", "no caches", "no logs",
+        "ISO volume dates", "FAT file times", "last change in /etc/shadow", "no NVMe host identity", "apt sources are public ones",
+        "no build logs",
+    }  # fmt: skip
+
+
+def test_a_leak_is_named_by_path_also_inside_compressed_files(tmp_path: Path) -> None:
+    import gzip
+
+    def leaks(world: object) -> None:
+        world.put("/usr/share/doc/x/changelog.gz", gzip.compress(b"built on wilma-builder today"))  # type: ignore[attr-defined]
+        world.put("/etc/wide", "wilma-builder".encode("utf-16-le"))  # type: ignore[attr-defined]
+        world.put("/lib/plain", "at wilma-builder\n", "initrd")  # type: ignore[attr-defined]
+
+    (tmp_path / "BUILD_INFO").write_text(INFO)
+    image, out = build(tmp_path / "a", 0, [leaks]), tmp_path / "audit.json"
+    done = call(audit_command, image, "--build-info", tmp_path / "BUILD_INFO", "--leak", "wilma-builder", "--json", out)
+    assert done.exit_code == 1
+    found = {leak["path"] for leak in json.loads(out.read_text())["leaks"]}
+    squash = "live/filesystem.squashfs → "
+    assert found == {f"{squash}/usr/share/doc/x/changelog.gz", f"{squash}/etc/wide", "live/initrd.img → /lib/plain"}
+    assert call(audit_command, image, "--build-info", tmp_path / "BUILD_INFO", "--leak", "abc").exit_code == 2
+
+
+def test_normalise_gives_the_same_bytes_at_two_moments_and_keeps_the_rest(image: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.write_text("another kernel\n")
+    outputs = []
+    for number, moment in enumerate((1_800_000_000, 1_900_000_000)):
+        import os
+
+        os.utime(new, (moment, moment))
+        new.chmod(0o600 if number else 0o755)
+        output = tmp_path / f"{number}.iso"
+        done = call(normalise_command, image, "-o", output, "--epoch", EPOCH, "--replace", f"/live/vmlinuz={new}")
+        assert done.exit_code == 0, done.output
+        outputs.append(output.read_bytes())
+        run("sleep", "1.1")  # another second of the clock, which must not show
+    assert outputs[0] == outputs[1]
+    assert b"another kernel" in outputs[0]
+
+
+def test_normalise_that_fails_leaves_nothing_and_touches_nothing(image: Path, tmp_path: Path) -> None:
+    before = image.read_bytes()
+    done = call(normalise_command, image, "-o", tmp_path / "x.iso", "--epoch", EPOCH, "--replace", f"/no/such={image}")
+    assert done.exit_code == 3
+    assert "expected one to replace" in done.output
+    assert list(tmp_path.iterdir()) == []
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("script", ["diagnose-divergence.sh", "verify-reproducibility.sh"])
+def test_the_scripts_refuse_wrong_usage_with_2(script: str) -> None:
+    import subprocess
+
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [root / "scripts" / script, "--nonsense"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
