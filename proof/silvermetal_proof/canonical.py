@@ -5,12 +5,14 @@ Rules:
 - Writing: UTF-8, sorted keys, no insignificant white space, ASCII only (evidence passes through channels that fail on
   other bytes), no floats that are not finite.
 - Reading: size bounded before parsing, nesting bounded, duplicate keys refused (RFC 8259 section 4 leaves their meaning
-  open, so two readers may disagree), ``NaN`` and ``Infinity`` refused, integers bounded to 64 bits, valid UTF-8 only.
+  open, so two readers may disagree), ``NaN``, ``Infinity`` and what overflows to it refused, integers bounded to 19
+  digits, valid UTF-8 and paired surrogates only.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from silvermetal_proof.errors import MalformedError
@@ -26,7 +28,10 @@ def encode(value: Any) -> bytes:
 
 def pretty(value: Any) -> bytes:
     """Return ``value`` as JSON for people: the same order, indented, one trailing newline."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2).encode() + b"\n"
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=2)
+    # What a terminal would obey (C1 controls, bidi marks) stays escaped: the value may be a hostile worker's.
+    shown = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return shown.encode() + b"\n"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -42,6 +47,11 @@ def _integer(text: str) -> int:
     if len(text.lstrip("-")) > MAX_INTEGER_DIGITS:
         raise MalformedError("JSON integer is too long", expected=f"at most {MAX_INTEGER_DIGITS} digits", got=text)
     return int(text)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _constant(text)
 
 
 def _constant(text: str) -> Any:
@@ -85,8 +95,15 @@ def decode(data: bytes, *, limit: int, what: str = "document") -> Any:
     if text.count("[") + text.count("{") > MAX_DEPTH and (deep := _depth(data)) > MAX_DEPTH:
         raise MalformedError(f"{what} is nested too deeply", expected=f"at most {MAX_DEPTH} levels", got=deep)
     try:
-        return json.loads(text, object_pairs_hook=_unique, parse_int=_integer, parse_constant=_constant)
+        value = json.loads(
+            text, object_pairs_hook=_unique, parse_int=_integer, parse_float=_float, parse_constant=_constant
+        )
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except MalformedError as error:
         raise MalformedError(f"{what}: {error.what}", expected=error.expected, got=error.got) from None
+    except UnicodeEncodeError:
+        raise MalformedError(f"{what} holds half a character", expected="paired surrogates", got="one alone") from None
     except ValueError as error:
         raise MalformedError(f"{what} is not JSON", expected="JSON (RFC 8259)", got=str(error)) from None
+    return value

@@ -32,7 +32,8 @@ Name = Annotated[str, StringConstraints(pattern=r"\A[a-z0-9]([a-z0-9._-]{0,62}[a
 Line = Annotated[str, StringConstraints(max_length=1024, pattern=r"\A[^\x00-\x1f\x7f]*\z")]
 """One line of text without control characters, at most 1024 characters."""
 
-_TIME = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+# Only the digits 0-9: times of one length are also compared as texts.
+_TIME = re.compile(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
 
 
 def _time(text: str) -> str:

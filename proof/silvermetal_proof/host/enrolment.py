@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import base64
-import binascii
 
 from silvermetal_proof import canonical
 from silvermetal_proof.errors import ProofError, SignatureError
@@ -89,6 +88,6 @@ def operator_signed(entry: HostEntry, operators: tuple[Operator, ...]) -> str | 
     try:
         raw = base64.b64decode(entry.operator_signature, validate=True)
         PublicKey(found[0].public_key).check(raw, entry.signed_bytes(), f"entry of host {entry.host}")
-    except (binascii.Error, ProofError) as error:
+    except (ValueError, ProofError) as error:
         return f"operator signature of host {entry.host} does not hold ({type(error).__name__})"
     return None

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,6 +26,8 @@ from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from silvermetal_proof.errors import SignatureError
 
+_HEX = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class PublicKey:
@@ -33,7 +36,10 @@ class PublicKey:
     hex: str
 
     def __post_init__(self) -> None:
+        # One spelling a key: bytes.fromhex would also take capitals and spaces.
         try:
+            if not _HEX.fullmatch(self.hex):
+                raise ValueError(self.hex)
             Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.hex))
         except ValueError:
             raise SignatureError("not an Ed25519 public key", expected="64 hex digits", got=self.hex) from None
