@@ -3,7 +3,8 @@
 Rules:
 - At most `Limits.text` of each side is looked at; what lies beyond is said.
 - Compressed files are compared by what they hold; where that is equal the difference is the compressor's.
-- Formats with a date or identifier of their own (gzip, zip, ar, tar, pyc, ELF, PE) are decoded before bytes are guessed at.
+- Formats with a date or identifier of their own (gzip, zip, ar, tar, pyc, ELF, PE) are decoded before bytes are
+  guessed at.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Replace a file in a finished ISO so that two hosts get the same bytes, by xorriso and never by patching.
 
 Rules:
-- `-volume_date all_file_dates` and `uuid` are set from the epoch, the boot data is kept: measured to leave no byte to the clock.
-- Every SORRY of xorriso is a failure. The result is read back: all other files, owners, modes, links and the boot catalogue
-  must be as before. Until then the input stays untouched; the output appears whole, by rename.
+- `-volume_date all_file_dates` and `uuid` are set from the epoch, the boot data is kept: measured to leave no byte to
+  the clock.
+- Every SORRY of xorriso is a failure. The result is read back: all other files, owners, modes, links and the boot
+  catalogue must be as before. Until then the input stays untouched; the output appears whole, by rename.
 """
 
 from __future__ import annotations

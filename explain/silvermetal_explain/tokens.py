@@ -24,13 +24,13 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "date",
         re.compile(
-            rf"(?:\b(?:{DAYS})\w*,?\s+)?\b(?:{MONTHS})\w*\s+\d{{1,2}}\s+(?:\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE}\s+)?\d{{4}}(?:[ ,]+\d\d:\d\d(?::\d\d)?{ZONE})?"
+            rf"(?:\b(?:{DAYS})\w*,?\s+)?\b(?:{MONTHS})\w*\s+\d{{1,2}}\s+(?:\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE}\s+)?\d{{4}}(?:[ ,]+\d\d:\d\d(?::\d\d)?{ZONE})?"  # noqa: E501
         ),
     ),
     (
         "date",
         re.compile(
-            rf"(?:\b(?:{DAYS})\w*,?\s+)?\b\d{{1,2}}[ -](?:{MONTHS})\w*[ -]\d{{4}}(?:,?\s+\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE})?"
+            rf"(?:\b(?:{DAYS})\w*,?\s+)?\b\d{{1,2}}[ -](?:{MONTHS})\w*[ -]\d{{4}}(?:,?\s+\d\d:\d\d(?::\d\d)?(?:\s?[AP]M)?{ZONE})?"  # noqa: E501
         ),
     ),
     ("date", re.compile(rf"\b(?:19|20)\d\d[-/.]\d\d[-/.]\d\d(?:[T _]\d\d[:.-]\d\d(?:[:.-]\d\d(?:[.,]\d+)?)?{ZONE})?")),

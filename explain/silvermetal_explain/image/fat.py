@@ -37,7 +37,7 @@ class Fat(Layer):
             or not reserved
         ):
             raise Unreadable(
-                f"{path}: got sector size {self._sector}, {self._per} sectors a cluster, {fats} FATs, expected a FAT volume"
+                f"{path}: got sector size {self._sector}, {self._per} sectors a cluster, {fats} FATs, expected FAT"
             )
         (fat32,) = struct.unpack_from("<I", boot, 36)
         fat_sectors = fat16 or fat32

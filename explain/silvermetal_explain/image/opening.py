@@ -85,7 +85,7 @@ def read_layer(path: str, source: Source, limits: Limits, kind: str) -> Layer | 
         layer.fields.append(Field("compressed by", 0, "text", kind))
         if kind == "gzip":
             layer.fields.extend(gzip_fields(source))
-        return layer
+        return layer  # noqa: TRY300
     except Unreadable as refusal:
         broken = Layer(path, source, limits)
         broken.format = f"{kind} that could not be read"

@@ -298,7 +298,7 @@ class Squashfs(SquashData, Layer):
         kind, mode, uid, gid, mtime, number = BASE.unpack_from(table, at)
         if not 1 <= kind <= 14 or uid >= len(self.ids) or gid >= len(self.ids):
             raise Unreadable(
-                f"{self.path}: got inode type {kind}, owner {uid}:{gid} at {path}, expected 1..14 and {len(self.ids)} ids"
+                f"{self.path}: got inode type {kind}, owner {uid}:{gid} at {path}, expected 1..14, {len(self.ids)} ids"
             )
         letter, size, link, rdev, xattr, links = TYPES[kind], 0, "", 0, NONE32, 1
         where: Where | None = None

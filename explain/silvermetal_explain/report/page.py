@@ -85,7 +85,7 @@ def _difference(d: Difference) -> str:
     at = f" <span class=at>byte {d.offset}</span>" if d.offset is not None else ""
     text = f"<article><h4><code>{_text(d.layer_path)}</code> <span class=what>{_text(d.what)}</span>{at}</h4>"
     if d.a != d.b:
-        text += f"<div class=values><div class=a><i>A</i><code>{_text(d.a)}</code></div><div class=b><i>B</i><code>{_text(d.b)}</code></div></div>"
+        text += f"<div class=values><div class=a><i>A</i><code>{_text(d.a)}</code></div><div class=b><i>B</i><code>{_text(d.b)}</code></div></div>"  # noqa: E501
     lines = [line for line in d.evidence if line[1:] not in (d.a, d.b)]
     if lines:
         shown = "\n".join(_text(line, 300) for line in lines)
