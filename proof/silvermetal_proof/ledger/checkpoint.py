@@ -55,6 +55,14 @@ def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
     return f"{checkpoint.text}\n{line}".encode()
 
 
+def _strict_base64(text: str) -> bytes:
+    """Decode the one canonical form: other spellings of the same bytes are altered files."""
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode("ascii") != text:
+        raise LedgerError("checkpoint holds base64 in another form", expected="canonical base64", got=text[-8:])
+    return data
+
+
 def read_checkpoint(data: bytes, origin: str, key: PublicKey) -> Checkpoint:
     """Read and check a signed note. :raises LedgerError: when anything about it does not hold."""
     try:
@@ -69,17 +77,17 @@ def read_checkpoint(data: bytes, origin: str, key: PublicKey) -> Checkpoint:
             raise LedgerError("not a checkpoint", expected="origin, size, root and one signature line", got=data[:120])
         if lines[0] != origin or match[1] != origin:
             raise LedgerError("checkpoint of another log", expected=origin, got=lines[0])
-        raw = base64.b64decode(match[2], validate=True)
+        raw = _strict_base64(match[2])
         if raw[:4] != _key_hash(origin, key):
             raise LedgerError(
                 "checkpoint signed by another key", expected=_key_hash(origin, key).hex(), got=raw[:4].hex()
             )
         key.check(raw[4:], f"{text}\n".encode(), "checkpoint")
-        root = base64.b64decode(lines[2], validate=True)
+        root = _strict_base64(lines[2])
         if len(root) != hashlib.sha256().digest_size:
             raise LedgerError("checkpoint root has another length", expected="32 bytes", got=len(root))
         return Checkpoint(origin, int(lines[1]), root)
-    except (UnicodeDecodeError, binascii.Error) as error:
+    except (UnicodeError, binascii.Error) as error:
         raise LedgerError("checkpoint cannot be read", expected="a signed note", got=type(error).__name__) from None
     except LedgerError:
         raise

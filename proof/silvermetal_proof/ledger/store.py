@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ def write_durably(path: Path, data: bytes, *, replace: bool, mode: int = 0o644) 
 
     :raises FileExistsError: when ``path`` exists and ``replace`` is false. :raises OSError: from the file system.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -111,8 +112,8 @@ class Ledger:
         leaves = self.leaves()
         checkpoint = self.checkpoint()
         if checkpoint is None:
-            # Death right after the very first entry leaves one entry and no checkpoint; more than that is a loss.
-            if len(leaves) > 1:
+            # The first append signs the empty tree before it writes an entry: entries alone are a loss.
+            if leaves:
                 raise LedgerError(f"ledger {self.path}: checkpoint is missing", expected="a checkpoint", got="none")
             return leaves
         if checkpoint.size > len(leaves):
@@ -136,9 +137,14 @@ class Ledger:
             raise LedgerError("ledger entry is too large", expected=f"at most {MAX_ENTRY_BYTES} bytes", got=len(entry))
         with self._locked():
             leaves = self.check()
+            if self.checkpoint() is None:
+                self._sign([], key)
             index = len(leaves)
             write_durably(self._entries / f"{index:012}", entry, replace=False)
             leaves.append(leaf_hash(entry))
-            checkpoint = Checkpoint(self.origin, len(leaves), root_hash(leaves))
-            write_durably(self.path / "checkpoint", sign_checkpoint(checkpoint, key), replace=True)
+            self._sign(leaves, key)
             return index
+
+    def _sign(self, leaves: list[bytes], key: SigningKey) -> None:
+        checkpoint = Checkpoint(self.origin, len(leaves), root_hash(leaves))
+        write_durably(self.path / "checkpoint", sign_checkpoint(checkpoint, key), replace=True)
