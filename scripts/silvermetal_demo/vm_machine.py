@@ -64,6 +64,7 @@ class Machine:
         self._bench.manifest.link(self.tap)
         lines = (
             f"tuntap add dev {self.tap} mode tap",
+            f"link set {self.tap} alias {self._bench.manifest.mark}",
             f"link set {self.tap} mtu {plan.mtu} master {plan.bridge}",
             f"link set {self.tap} up",
         )
@@ -93,7 +94,8 @@ class Machine:
             command += ["-drive", f"if=virtio,format=raw,index={number},{access},file={_quoted(disk.file)}"]
         command += ["-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"]
         command += ["-device", f"virtio-net-pci,netdev=net,mac={self.mac},romfile="]
-        command += ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"]
+        # No virtio-rng: beside one the port below never sees its other end, and the processor's own source is enough.
+        command += ["-device", "virtio-serial-pci"]
         command += ["-chardev", f"socket,id=artefacts,path={ARTEFACTS},server=on,wait=off"]
         command += ["-device", "virtserialport,chardev=artefacts,nr=1"]
         return command
@@ -130,7 +132,7 @@ class Machine:
         if self._part is not None:
             self._part.stop(grace=1)
         self._cell.stop()
-        undo_link(self.tap)
+        undo_link(self.tap, self._bench.manifest.mark)
         for name in (QMP, ARTEFACTS):
             (self._plan.run_dir / name).unlink(missing_ok=True)
 
