@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner, Result
 from silvermetal_explain.auditing import audit_command, normalise_command
 from silvermetal_explain.cli import diff_command, excerpt_command, manifest_command, map_command
 
@@ -18,9 +21,25 @@ from tests.cases.world import EPOCH, build, run
 INFO = f"EFFECTIVE_SOURCE_DATE_EPOCH={EPOCH}\nMKSQUASHFS_OPTIONS=-comp zstd -b 128K\nLC_ALL=C.UTF-8\n"
 
 
-def call(command: object, *words: object) -> Result:
-    """One command."""
-    return CliRunner().invoke(command, [str(w) for w in words])  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended and what it said."""
+
+    exit_code: int
+    output: str
+
+
+def call(command: click.Command, *words: object) -> Ended:
+    """One command, in a process of its own: the memory limit that it sets itself is a process's."""
+    done = subprocess.run(
+        [sys.executable, "-m", "silvermetal_explain", str(command.name), *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout + done.stderr)
 
 
 def report(folder: Path, *words: object) -> dict[str, object]:
