@@ -3,7 +3,8 @@
 Rules:
 
 - The accepted form is what both this parser and ``sh`` read alike: ``KEY=value``, ``KEY="value"``, ``KEY='value'``,
-  comments and blank lines. Nothing that a shell would expand (``$``, backquote, backslash) is accepted.
+  comments and blank lines. Nothing that a shell would expand or act on (``$``, backquote, backslash; without quotes
+  also ``; & | < > ( )`` and a leading ``~``) is accepted, and no control character.
 - Each error names file and line, what was expected and what came. A key may stand only once.
 """
 
@@ -17,8 +18,10 @@ from silvermetal_proof.errors import MalformedError
 
 MAX_ENV_BYTES = 256 * 1024
 _LINE = re.compile(
-    r"""\A(?P<key>[A-Z][A-Z0-9_]*)=(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']*))\s*\Z"""
+    r"""\A(?P<key>[A-Z][A-Z0-9_]*)="""
+    r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>(?!~|[^\s]*:~)[^\s"';&|<>()]*))[ \t]*\Z"""
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _EXPANDED_BY_SHELL = re.compile(r"[$`\\]")
 
 
@@ -40,12 +43,12 @@ def parse_env(data: bytes, name: str) -> dict[str, Setting]:
         raise MalformedError(f"{name} is not UTF-8", expected="UTF-8 text", got="other bytes") from None
     found: dict[str, Setting] = {}
     for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip()
+        stripped = line.strip(" \t")
         if not stripped or stripped.startswith("#"):
             continue
         where = f"{name}:{number}"
         match = _LINE.match(line)
-        if match is None:
+        if match is None or _CONTROL.search(line):
             raise MalformedError(where, expected="KEY=value, quoted when it holds spaces", got=line)
         value = next(v for v in (match["double"], match["single"], match["bare"]) if v is not None)
         if _EXPANDED_BY_SHELL.search(value):
