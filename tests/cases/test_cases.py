@@ -40,6 +40,9 @@ def diff(folder: Path, cases: list[Case]) -> dict[str, object]:
             HOSTS[0],
             "--label-b",
             HOSTS[1],
+            # The limit is a process's, and this process is the whole test run; the benches hold the real bound.
+            "--memory",
+            "4096",
         ],
     )
     assert done.exit_code in (0, 1), done.output
