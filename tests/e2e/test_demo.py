@@ -174,8 +174,9 @@ def test_ctrl_c_leaves_nothing(state: Path, moment: str) -> None:
         time.sleep(random.uniform(0, 1))
         if demo.process.poll() is None:
             demo.ctrl_c()
-        assert demo.end(timeout=60) == 130, demo.text
-        assert time.monotonic() - asked < 20
+        assert demo.end(timeout=90) == 130, demo.text
+        # A bound that a loaded machine keeps too; on a quiet one it takes three to six seconds.
+        assert time.monotonic() - asked < 60
         assert "Traceback" not in demo.text
     assert left_since(before, state) == {}
 
