@@ -33,7 +33,10 @@ def check(folder: Path, origin: str, key: str, since: Path | None, as_json: bool
     """Check that FOLDER holds the whole, unaltered log."""
     try:
         public = PublicKey(key)
-        leaves = Ledger(folder, origin, public).check()
+        book = Ledger(folder, origin, public)
+        leaves = book.check()
+        if book.checkpoint() is None:
+            raise LedgerError("not a ledger", expected="a checkpoint", got="none")
         if since is not None:
             old = read_checkpoint(read(since, MAX_CHECKPOINT_BYTES), origin, public)
             if old.size > len(leaves) or root_hash(leaves[: old.size]) != old.root:

@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import click
@@ -16,7 +15,7 @@ from silvermetal_proof import canonical
 from silvermetal_proof.cli.ends import Refused, end_of, read
 from silvermetal_proof.errors import ProofError
 from silvermetal_proof.statement import MAX_STATEMENT_BYTES
-from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES, parse
+from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES, parse, payload_of
 
 
 @click.command("inspect")
@@ -26,7 +25,7 @@ def inspect(file: Path, as_json: bool) -> None:
     """Show what is in FILE, a statement's or verdict's envelope."""
     try:
         envelope = parse(read(file, MAX_ENVELOPE_BYTES), str(file))
-        payload = canonical.decode(base64.b64decode(envelope.payload), limit=MAX_STATEMENT_BYTES, what=str(file))
+        payload = canonical.decode(payload_of(envelope, str(file)), limit=MAX_STATEMENT_BYTES, what=str(file))
     except ProofError as error:
         raise Refused(end_of(error), file, str(error)) from None
     if not as_json:

@@ -1,12 +1,14 @@
 """``silvermetal verify``: a verdict, its statements, its ledger entry and the ISO, checked together.
 
 The folder is what `silvermetal-master wait --copy-to` and a release hold: ``verdict.dsse.json``, ``statements/``,
-``ledger/``, and any ISO below it.
+``ledger/``, ``pins.json`` and ``packages.lock``, copies of the keys, and any ISO below it.
 
 Rules:
 
 - Nothing in the folder is believed: keys come from ``--keys`` (a folder of host entries) and ``--master-key``.
-- The decision is made again, from the statements, by the same function; the folder's verdict must be that one.
+- The verdict is the master's, by its signature; that the statements say what it says of them is checked here again.
+- A file that the verdict names by digest, directly or by its pins, is checked against it; a copy of a key must be the
+  caller's own.
 - Whatever fails is named by its file and has a code of its own.
 """
 
@@ -23,6 +25,9 @@ from silvermetal_proof.digest import measure, sha256
 from silvermetal_proof.errors import ProofError, printable
 from silvermetal_proof.host import HostEntry
 from silvermetal_proof.ledger import Ledger
+from silvermetal_proof.order import MAX_ORDER_BYTES
+from silvermetal_proof.pins import Pins
+from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
 from silvermetal_proof.statement import PublicKey, Statement
 from silvermetal_proof.statement import verify as verify_envelope
 from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES
@@ -103,6 +108,36 @@ def _check_ledger(folder: Path, origin: str, key: PublicKey, envelope: bytes) ->
     raise Refused(End.LEDGER, folder, "expected the verdict among the entries, got none that is equal")
 
 
+def _check_inputs(folder: Path, verdict: Verdict) -> None:
+    """``pins.json`` against the verdict, ``packages.lock`` against the pins, where the folder holds them."""
+    path = folder / "pins.json"
+    if not path.exists():
+        return
+    data = read(path, MAX_ORDER_BYTES)
+    if sha256(data) != verdict.pins:
+        raise Refused(End.STATEMENTS, path, f"expected the pins {verdict.pins}, got {sha256(data)}")
+    lock = folder / "packages.lock"
+    if lock.exists():
+        try:
+            expected = Pins.parse(data, limit=MAX_ORDER_BYTES, what=str(path)).lock
+        except ProofError as error:
+            raise Refused(End.UNREADABLE, path, str(error)) from None
+        found = sha256(read(lock, MAX_LOCK_BYTES))
+        if found != expected:
+            raise Refused(End.STATEMENTS, lock, f"expected the package lock {expected}, got {found}")
+
+
+def _check_copies(folder: Path, keys: Path, public: PublicKey) -> None:
+    """Copies of keys in the folder: believed by nobody, but a reader may take them for the real ones."""
+    for path in sorted(folder.glob("*.toml")):
+        own = keys / path.name
+        if not own.exists() or read(own, MAX_HOST_FILE) != read(path, MAX_HOST_FILE):
+            raise Refused(End.SIGNATURE, path, f"expected the entry that {keys} has, got another one")
+    master = folder / "master.pub"
+    if master.exists() and read(master, MAX_HOST_FILE) != f"{public.hex}\n".encode():
+        raise Refused(End.SIGNATURE, master, f"expected the master's key {public.hex}, got another one")
+
+
 def _check_iso(path: Path, verdict: Verdict, statements: dict[str, Statement]) -> None:
     """The bytes against the verdict's digest and against every worker's nonce-keyed digest."""
     for host, statement in statements.items():
@@ -134,6 +169,8 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
         name: _statement(path, verdict, hosts.get(name)) for name, path in present.items() if name not in invalid
     }
     _check_ledger(folder / "ledger", origin, public, envelope)
+    _check_inputs(folder, verdict)
+    _check_copies(folder / "keys", keys, public)
     if verdict.outcome is not Outcome.REPRODUCED:
         raise Refused(
             End.OTHER_VERDICT, folder / "verdict.dsse.json", f"verdict is {verdict.outcome}: {verdict.summary}"

@@ -61,6 +61,11 @@ def _strict_base64(text: str, what: str) -> bytes:
     return data
 
 
+def payload_of(envelope: Envelope, what: str) -> bytes:
+    """The payload's bytes, unverified. :raises MalformedError: when they are not canonical base64."""
+    return _strict_base64(envelope.payload, f"{what}: payload")
+
+
 def sign(payload: bytes, key: SigningKey, payload_type: str = STATEMENT_TYPE) -> bytes:
     """Sign ``payload`` and return the envelope's canonical bytes."""
     envelope = sslib.Envelope(payload, payload_type, {})

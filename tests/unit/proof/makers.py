@@ -60,6 +60,7 @@ class Host:
     iso: str = ISO
     size: int = SIZE
     iso_name: str = "silvermetal.iso"
+    keyed: str | None = None
     iso9660: bool = True
     bootable: bool = True
     chunks: tuple[str, ...] | None = None
@@ -143,7 +144,7 @@ class Host:
             internal=InternalParameters(pins=said.get("pins", PINS), build_info=dict(self.build_info)),
             dependencies=self.dependencies or (Dependency(name="commit", digest=DigestSet(git_commit=COMMIT)),),
             iso_name=self.iso_name,
-            measured=Measurement(self.size, self.iso, chunks, hex64("keyed", self.name)),
+            measured=Measurement(self.size, self.iso, chunks, self.keyed or hex64("keyed", self.name)),
             iso9660=self.iso9660,
             bootable=self.bootable,
             host=said.get("host", self.name),
