@@ -156,7 +156,7 @@ MOMENTS = [
     "engine answers",
     "both workers are connected",
     "pushing tag",
-    "iso@host-a building",
+    "iso@host-a +building",
 ]
 
 
@@ -194,7 +194,7 @@ def test_a_term_before_anything_is_made_leaves_nothing(state: Path) -> None:
 def test_what_a_killed_demo_leaves_is_swept_by_the_next(state: Path) -> None:
     before = traces(state)
     with Demo(state) as killed:
-        killed.read_until("iso@host-a building")
+        killed.read_until("iso@host-a +building")
         time.sleep(random.uniform(0, 4))
         killed.process.kill()
         killed.end(timeout=60)
