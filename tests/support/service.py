@@ -34,21 +34,6 @@ GIT = {
     "GIT_COMMITTER_EMAIL": "t@example.org",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
-LOCK = {
-    "version": 1,
-    "architecture": "amd64",
-    "suite": "bookworm",
-    "packages": [
-        {
-            "name": "hello",
-            "version": "1.0",
-            "architecture": "amd64",
-            "filename": "pool/main/h/hello/hello_1.0_amd64.deb",
-            "size": 1,
-            "sha256": "0" * 64,
-        }
-    ],
-}
 BUILD_SH = r"""#!/bin/bash
 # A recipe that takes a second: a real bootable ISO of a few hundred KiB. `behaviour` in the store is sourced where a
 # test wants this host to misbehave.
