@@ -20,6 +20,7 @@ from pathlib import Path
 
 from silvermetal_proof import ProofError
 from silvermetal_proof.digest import sha256
+from silvermetal_proof.errors import printable
 from silvermetal_proof.pins import PackageLock, Pins, Recipe, make_pins, parse_recipe
 from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
 
@@ -88,6 +89,8 @@ def resolve_ref(url: str, ref: str, hint: str | None) -> str:
     """
     if not _REF.match(ref):
         raise PinningError(f"ref: expected refs/tags/<name> or refs/heads/<name>, got {ref[:80]!r}")
+    if hint and not _COMMIT.match(hint):
+        raise PinningError(f"revision: expected a full commit (40 hex), got {printable(hint, 80)}")
     listed = _run(["git", "ls-remote", "--", url, ref, f"{ref}^{{}}"], timeout=GIT_TIMEOUT).decode(errors="replace")
     found = {name: commit for commit, name in (line.split("\t", 1) for line in listed.splitlines() if "\t" in line)}
     direct, peeled = found.get(ref), found.get(f"{ref}^{{}}")

@@ -129,6 +129,10 @@ MASTER_KEY = "master-signing.pem"
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
+COORDINATOR = re.compile(r"coordinator-[0-9]+")
+"""Names of the master's own workers."""
+
+
 def needed_secrets(settings: Settings) -> list[str]:
     """The names of all secrets that these settings need."""
     return [MASTER_KEY, HOOK_SECRET, *(password_name(h.worker) for h in settings.hosts)]
@@ -158,6 +162,10 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
                 )
             seen[value] = path
     for path, entry in hosts:
+        if COORDINATOR.fullmatch(entry.worker):
+            raise SettingsError(
+                f"{path}: worker: expected a name that the master's own workers do not have, got {entry.worker}"
+            )
         if path.stem != entry.host:
             raise SettingsError(f"{path}: host: expected {path.stem} (the file's name), got {entry.host}")
     known = {entry.host for _, entry in hosts}

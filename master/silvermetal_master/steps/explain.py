@@ -33,7 +33,9 @@ def pair(verdict: Verdict) -> tuple[str, str]:
     """The two hosts to compare: the odd one out with another, else the first two that differ."""
     valid = [h for h in verdict.hosts if h.valid]
     first = next((h for h in valid if h.host != verdict.odd_one_out), valid[0])
-    other = next(h for h in valid if h.iso_sha256 != first.iso_sha256)
+    # Where one digest goes with two sizes there is no other digest to look for: any other host will do.
+    others = [h for h in valid if h.host != first.host]
+    other = next((h for h in others if h.iso_sha256 != first.iso_sha256), others[0])
     return first.host, other.host
 
 

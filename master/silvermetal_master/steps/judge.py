@@ -10,8 +10,12 @@ Rules:
 from __future__ import annotations
 
 from buildbot.process.results import FAILURE, SKIPPED, SUCCESS, WARNINGS
+from silvermetal_proof import ProofError
+from silvermetal_proof.errors import printable
 from silvermetal_proof.verdict import Outcome, Verdict, render
 
+from silvermetal_master.build_store import NoSuchBuildError
+from silvermetal_master.errors import SettingsError
 from silvermetal_master.steps.judging import JudgingStep
 
 
@@ -44,7 +48,14 @@ class Judge(JudgingStep):
         if record is None:
             await self.say("nothing to judge: the build could not be pinned")
             return SKIPPED
-        verdict, submissions = await self.decide(record)
+        try:
+            verdict, submissions = await self.decide(record)
+        except (SettingsError, NoSuchBuildError, ProofError, OSError, ValueError) as error:
+            # Whoever waits for this ref is told; a build that cannot be judged is never green.
+            why = f"the build could not be judged: {printable(str(error), 1000)}"
+            self.store.note(record.request.ref, {"failed": why})
+            await self.say(why[:400], why)
+            return FAILURE
         for submission in submissions:
             if submission.envelope is not None:
                 record.write("statements/{host}.json", submission.envelope, host=submission.host)
