@@ -150,7 +150,7 @@ def _check_secrets(settings: Settings) -> None:
             raise SettingsError(f"{path}: expected a secret, got an empty file")
 
 
-def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: PolicySettings) -> None:
+def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: PolicySettings, *, judging: bool) -> None:
     for field in ("host", "worker", "public_key"):
         seen: dict[str, Path] = {}
         for path, entry in hosts:
@@ -174,15 +174,18 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
             raise SettingsError(f"{folder / 'master.toml'}: policy.reserve: expected an enrolled host, got {name}")
     quorum = policy.quorum
     usable = sum(1 for _, entry in hosts if entry.revoked is None and entry.host not in policy.reserve)
-    if usable < quorum:
+    if usable < quorum and not judging:
         raise SettingsError(
             f"{folder / 'master.toml'}: policy.quorum: expected at most the {usable} hosts asked first, of "
             f"{folder / 'hosts'}, got {quorum}"
         )
 
 
-def load(folder: Path, *, secrets_needed: bool = True) -> Settings:
-    """Read and check the settings in ``folder``. :raises SettingsError: naming the file and the key."""
+def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) -> Settings:
+    """Read and check the settings in ``folder``. :raises SettingsError: naming the file and the key.
+
+    ``judging``: a host revoked while it builds may leave fewer than the quorum; that is a verdict, not a mistake.
+    """
     file = _load(folder / "master.toml", File)
     try:
         re.compile(file.repository.tags)
@@ -196,7 +199,7 @@ def load(folder: Path, *, secrets_needed: bool = True) -> Settings:
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
-    _check_hosts(folder, hosts, file.policy)
+    _check_hosts(folder, hosts, file.policy, judging=judging)
     settings = Settings(folder, file, tuple(entry for _, entry in hosts))
     if secrets_needed:
         _check_secrets(settings)

@@ -52,7 +52,7 @@ class JudgingStep(StepOfBuild):
 
     async def decide(self, record: BuildRecord) -> tuple[Verdict, tuple[Submission, ...]]:
         """The verdict as it stands now, and what it was made of."""
-        settings = load(Path(self.config))
+        settings = load(Path(self.config), judging=True)
         request = record.request
         submissions = await self._submissions(record, settings.policy.reserve)
         case = Case(
