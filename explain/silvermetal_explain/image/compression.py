@@ -14,6 +14,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from ..errors import LimitExceeded, Unreadable
@@ -34,6 +35,7 @@ MAGICS = {
 BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
 
 
+@cache
 def _module(name: str, package: str) -> Any:
     try:
         return importlib.import_module(name)
@@ -43,6 +45,7 @@ def _module(name: str, package: str) -> Any:
         ) from None
 
 
+@cache  # a failed import is looked for on disk again each time
 def _zstd() -> Any:
     try:
         return importlib.import_module("compression.zstd")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..limits import Limits
 from ..regions import Claim
-from .source import Source, sha256
+from .source import Source, equal, sha256
 
 ARROW = " → "
 CAUSE, FOLLOWS = "cause", "follows"
@@ -65,7 +65,8 @@ class Layer:
 
     def add(self, entry: Entry) -> None:
         """Take an entry in, within the limit; a second entry of one path keeps its own name."""
-        self.limits.check(f"{self.path or 'ISO'}: entries", len(self.entries) + 1, self.limits.entries)
+        if len(self.entries) >= self.limits.entries:
+            self.limits.check(f"{self.path or 'ISO'}: entries", len(self.entries) + 1, self.limits.entries)
         path = entry.path
         if path in self.entries:
             path = f"{path} (again at entry {len(self.entries)})"
@@ -91,7 +92,10 @@ class Layer:
             elif a.sha256 and b.sha256:
                 if a.sha256 != b.sha256:
                     found.add(a.path)
-            elif (a.sha256 or sha256(self.open(a))) != (b.sha256 or sha256(other.open(b))):
+            elif a.sha256 or b.sha256:
+                if (a.sha256 or sha256(self.open(a))) != (b.sha256 or sha256(other.open(b))):
+                    found.add(a.path)
+            elif not equal(self.open(a), other.open(b)):  # stops at the first block that differs
                 found.add(a.path)
         return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Unreadable
 from .layer import Entry, Layer
-from .source import BytesSource, Source, Spool
+from .source import BytesSource, Pairwise, Source, Spool
 
 if TYPE_CHECKING:
     from .squashfs import Squashfs, Where
@@ -207,6 +208,7 @@ class SquashData:
         """Indices of runs whose stored bytes differ; neighbours that moved by the same distance are read as one."""
         found: set[int] = set()
         runs.sort()
+        pairwise = Pairwise(self.source, other.source)
         position = 0
         while position < len(runs):
             a, b, length, _ = runs[position]
@@ -216,35 +218,23 @@ class SquashData:
                 if na - a != nb - b or na > end + SPAN:
                     break
                 last, end = last + 1, max(end, na + nlength)
-            if not self._same_span(other, a, b, end - a):
-                if last == position:
-                    found.add(runs[position][3])
-                else:
-                    found |= self._narrow(other, runs[position : last + 1])
+            if max(a + (end - a) - self.source.size, b + (end - a) - other.source.size) > 0:
+                raise Unreadable(f"{self.path}: got file data up to byte {end}, expected it within {self.source.size}")
+            group = runs[position : last + 1]
+            for at, mine, theirs in pairwise.unequal(a, b, end - a):
+                found |= _touched(group, a, at, mine, theirs)
             position = last + 1
         return found
 
-    def _narrow(self: Squashfs, other: Squashfs, runs: list[tuple[int, int, int, int]]) -> set[int]:
-        """Halve until each unequal run stands alone."""
-        if len(runs) == 1:
-            a, b, length, index = runs[0]
-            return set() if self._same_span(other, a, b, length) else {index}
-        middle, found = len(runs) // 2, set()
-        for part in (runs[:middle], runs[middle:]):
-            a, b = part[0][0], part[0][1]
-            end = max(r[0] + r[2] for r in part)
-            if not self._same_span(other, a, b, end - a):
-                found |= self._narrow(other, part)
-        return found
 
-    def _same_span(self: Squashfs, other: Squashfs, a: int, b: int, length: int) -> bool:
-        mine, theirs = self.source, other.source
-        if a + length > mine.size or b + length > theirs.size:
-            raise Unreadable(f"{self.path}: got file data up to byte {a + length}, expected it within {mine.size}")
-        at = 0
-        while at < length:
-            take = min(SPAN, length - at)
-            if mine.read(a + at, take) != theirs.read(b + at, take):
-                return False
-            at += take
-        return True
+def _touched(runs: list[tuple[int, int, int, int]], base: int, at: int, mine: bytes, theirs: bytes) -> set[int]:
+    """Which runs differ within one block; `at` counts from `base`, where the first run begins."""
+    found = set()
+    first = max(0, bisect_left(runs, (base + at,)) - 1)
+    for start, _, length, index in runs[first:]:
+        low, high = max(start - base - at, 0), min(start + length - base - at, len(mine))
+        if start - base >= at + len(mine):
+            break
+        if high > low and mine[low:high] != theirs[low:high]:
+            found.add(index)
+    return found
