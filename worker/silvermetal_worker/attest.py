@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
 from silvermetal_proof.digest import Measurement, measure, sha256
+from silvermetal_proof.errors import printable
 from silvermetal_proof.host import HostEvidence
 from silvermetal_proof.model import parse_time
 from silvermetal_proof.order import Order
@@ -110,23 +112,32 @@ def compose(
     inputs: tuple[Dependency, ...],
 ) -> Statement:
     """Put the statement together from what was read back."""
-    return make_statement(
-        build=order.build,
-        parameters=order.parameters,
-        internal=InternalParameters(pins=order.pins.digest, build_info=parse_build_info(output.build_info)),
-        dependencies=inputs,
-        iso_name=output.iso.name,
-        measured=measured,
-        iso9660=found.iso9660,
-        bootable=found.bootable,
-        host=order.host,
-        worker=order.worker,
-        evidence=evidence,
-        nonce=order.nonce,
-        byproducts=(
-            Byproduct(name="BUILD_INFO", digest=DigestSet(sha256=sha256(output.build_info).removeprefix("sha256:"))),
-        ),
-    )
+    try:
+        return make_statement(
+            build=order.build,
+            parameters=order.parameters,
+            internal=InternalParameters(pins=order.pins.digest, build_info=parse_build_info(output.build_info)),
+            dependencies=inputs,
+            iso_name=output.iso.name,
+            measured=measured,
+            iso9660=found.iso9660,
+            bootable=found.bootable,
+            host=order.host,
+            worker=order.worker,
+            evidence=evidence,
+            nonce=order.nonce,
+            byproducts=(
+                Byproduct(
+                    name="BUILD_INFO", digest=DigestSet(sha256=sha256(output.build_info).removeprefix("sha256:"))
+                ),
+            ),
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise WorkerError(
+            f"statement cannot be made: {path}: expected {first['msg']}, got {printable(first['input'])}"
+        ) from None
 
 
 def attest(order: Order, settings: WorkerSettings, key: SigningKey, *, checkout: Path, folder: Path) -> bytes:

@@ -8,10 +8,10 @@ Rules (house rule 7):
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from types import FrameType
 from silvermetal_worker.errors import EXIT_TIMEOUT, WorkerError
 
 GRACE_SECONDS = 10
+POLL_SECONDS = 0.05
 
 
 def output_of(argv: Sequence[str], *, timeout: float, cwd: Path | None = None, limit: int = 1 << 20) -> str:
@@ -40,12 +41,17 @@ def output_of(argv: Sequence[str], *, timeout: float, cwd: Path | None = None, l
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process group: politely, then surely."""
-    for number, grace in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
-        with contextlib.suppress(ProcessLookupError):
+    """End a process group: politely, then surely. The leader's end is not the group's: what it left may ignore us."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + GRACE_SECONDS
+        try:
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(grace)
+            while time.monotonic() < end:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(POLL_SECONDS)
+        except ProcessLookupError:
+            process.wait()
             return
 
 
