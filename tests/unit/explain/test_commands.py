@@ -26,7 +26,13 @@ class Ended:
     """How a command ended and what it said."""
 
     exit_code: int
-    output: str
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both."""
+        return self.stdout + self.stderr
 
 
 def call(command: click.Command, *words: object) -> Ended:
@@ -39,7 +45,7 @@ def call(command: click.Command, *words: object) -> Ended:
         timeout=120,
         check=False,
     )
-    return Ended(done.returncode, done.stdout + done.stderr)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def report(folder: Path, *words: object) -> dict[str, object]:
