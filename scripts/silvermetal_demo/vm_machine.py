@@ -94,7 +94,6 @@ class Machine:
             command += ["-drive", f"if=virtio,format=raw,index={number},{access},file={_quoted(disk.file)}"]
         command += ["-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"]
         command += ["-device", f"virtio-net-pci,netdev=net,mac={self.mac},romfile="]
-        # No virtio-rng: beside one the port below never sees its other end, and the processor's own source is enough.
         command += ["-device", "virtio-serial-pci"]
         command += ["-chardev", f"socket,id=artefacts,path={ARTEFACTS},server=on,wait=off"]
         command += ["-device", "virtserialport,chardev=artefacts,nr=1"]
@@ -102,6 +101,8 @@ class Machine:
 
     def marks(self) -> Iterator[str]:
         """New lines of the console that are meant for the demo."""
+        if not self.console.exists():
+            return
         with self.console.open("rb") as stream:
             stream.seek(self._read)
             new = stream.read()

@@ -86,7 +86,7 @@ def enrol(plan: HostPlan, port: int) -> None:
     subprocess.run(command, input=b"a password\n", check=True, capture_output=True, timeout=60)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def guests(state: Path) -> Iterator[Guests]:
     script = [ROOT / "scripts/bootstrap-builder.sh", "--archive", state / "builder.tar"]
     state.mkdir(parents=True, exist_ok=True)
@@ -155,38 +155,36 @@ def said(guests: Guests, what: str) -> list[str]:
     return [word[word.index(what) + 1] for word in words]
 
 
-def test_two_guests_are_two_kernels(guests: Guests) -> None:
-    releases = {*said(guests, "release"), os.uname().release}
-    assert len(releases) == 3, "one kernel for each guest, and neither is this machine's"
+class TestTwoGuests:
+    """They end before the demos of this module begin."""
 
+    def test_two_guests_are_two_kernels(self, guests: Guests) -> None:
+        releases = {*said(guests, "release"), os.uname().release}
+        assert len(releases) == 3, "one kernel for each guest, and neither is this machine's"
 
-def test_two_guests_booted_apart(guests: Guests) -> None:
-    ids = {*said(guests, "boot-id"), Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
-    assert len(ids) == 3
+    def test_two_guests_booted_apart(self, guests: Guests) -> None:
+        ids = {*said(guests, "boot-id"), Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+        assert len(ids) == 3
 
+    def test_two_guests_have_machine_ids_of_their_own(self, guests: Guests) -> None:
+        ids = {*said(guests, "machine-id"), MACHINE_ID.read_text().strip() if MACHINE_ID.exists() else ""}
+        assert len(ids) == 3
 
-def test_two_guests_have_machine_ids_of_their_own(guests: Guests) -> None:
-    ids = {*said(guests, "machine-id"), MACHINE_ID.read_text().strip() if MACHINE_ID.exists() else ""}
-    assert len(ids) == 3
+    def test_each_guest_has_its_own_engine_with_the_pinned_image(self, guests: Guests) -> None:
+        engines = {host.facts["engine"].split()[-1] for host in guests.hosts}
+        assert len(engines) == 2
+        for host, plan in zip(guests.hosts, guests.plans, strict=True):
+            assert host.facts["image"] == plan.builder_image
+            assert host.facts["engine"].split()[1] == "overlay2"
 
+    def test_each_guest_reaches_the_masters_address_as_itself(self, guests: Guests) -> None:
+        assert guests.peers == {str(plan.address.ip) for plan in guests.plans}
 
-def test_each_guest_has_its_own_engine_with_the_pinned_image(guests: Guests) -> None:
-    engines = {host.facts["engine"].split()[-1] for host in guests.hosts}
-    assert len(engines) == 2
-    for host, plan in zip(guests.hosts, guests.plans, strict=True):
-        assert host.facts["image"] == plan.builder_image
-        assert host.facts["engine"].split()[1] == "overlay2"
-
-
-def test_each_guest_reaches_the_masters_address_as_itself(guests: Guests) -> None:
-    assert guests.peers == {str(plan.address.ip) for plan in guests.plans}
-
-
-def test_guests_that_built_nothing_hand_out_nothing(guests: Guests, tmp_path: Path) -> None:
-    for host in guests.hosts:
-        assert host.alive()
-        assert not host.fetch_artefacts(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    def test_guests_that_built_nothing_hand_out_nothing(self, guests: Guests, tmp_path: Path) -> None:
+        for host in guests.hosts:
+            assert host.alive()
+            assert not host.fetch_artefacts(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_killed_demo_takes_its_guests_along_and_ctrl_c_ends_them(state: Path) -> None:
