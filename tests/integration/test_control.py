@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
 from silvermetal_proof.verdict import Outcome
 
+from tests.support.browser import Browser
 from tests.support.processes import run, wait_until
 from tests.support.service import BIN, Service, missing_for_service
 
 pytestmark = pytest.mark.system
 PASSWORD = "correct horse battery"
-
-
-class Browser:
-    """A session with the master's web page."""
-
-    def __init__(self, service: Service, user: str | None = None, password: str = PASSWORD) -> None:
-        self.base = f"http://127.0.0.1:{service.web}"
-        self.open = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar())).open
-        if user is not None:
-            word = base64.b64encode(f"{user}:{password}".encode()).decode()
-            self.open(urllib.request.Request(f"{self.base}/auth/login", headers={"Authorization": f"Basic {word}"}))
-
-    def force(self, **parameters: str) -> int:
-        """Ask the force scheduler; return the HTTP status."""
-        body = {"id": 1, "jsonrpc": "2.0", "method": "force", "params": parameters}
-        request = urllib.request.Request(
-            f"{self.base}/api/v2/forceschedulers/verify-a-commit",
-            data=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        try:
-            with self.open(request, timeout=15) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +46,7 @@ def test_nobody_unknown_may_force(guarded: Service) -> None:
 
 
 def test_a_branch_name_is_no_commit(guarded: Service) -> None:
-    olga = Browser(guarded, "olga")
+    olga = Browser(guarded, "olga", PASSWORD)
     assert olga.force(branch="refs/heads/main", revision="main") == 400
     assert olga.force(branch="main", revision=guarded.git("rev-parse", "HEAD")) == 400
     assert guarded.builds_of("verify") == []
@@ -82,7 +54,7 @@ def test_a_branch_name_is_no_commit(guarded: Service) -> None:
 
 def test_an_operator_verifies_a_full_commit(guarded: Service) -> None:
     commit = guarded.git("rev-parse", "HEAD")
-    assert Browser(guarded, "olga").force(branch="refs/heads/main", revision=commit) == 200
+    assert Browser(guarded, "olga", PASSWORD).force(branch="refs/heads/main", revision=commit) == 200
     wait_until(lambda: guarded.api("builds?complete=true")["builds"], "a build", timeout=60)
     guarded.wait_idle()
     from silvermetal_master.wait import wait_for

@@ -16,8 +16,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from silvermetal_master.build_store import BuildStore
 from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.statement import PublicKey
 from silvermetal_proof.verdict import Outcome, Verdict, verify_verdict
@@ -69,6 +71,10 @@ class Hostile(Service):
     @property
     def ledger(self) -> Ledger:
         return Ledger(self.state / "ledger", ORIGIN, self.master_key)
+
+    def store_note(self, ref: str) -> dict[str, Any] | None:
+        """What the master noted last of a ref."""
+        return BuildStore(self.state).newest(ref)
 
     def recorded(self) -> list[Verdict]:
         """Every verdict of the ledger, each checked against the master's key, all against the checkpoint."""

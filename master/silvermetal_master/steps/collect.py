@@ -43,8 +43,12 @@ class BoundedBytes(base.FileWriterImpl):
         self.closed = False
 
     def remote_write(self, data: bytes | str) -> None:
-        """One block from the worker."""
-        block = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else bytes(data)
+        """One block from the worker, which may send anything: of a number ``bytes()`` would make that many zeros."""
+        if self.closed or not isinstance(data, (bytes, str)):
+            raise TypeError(
+                f"expected bytes before the end, got {type(data).__name__}{' after it' if self.closed else ''}"
+            )
+        block = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
         self.size += len(block)
         if self.size > self.limit:
             self.parts.clear()

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+from silvermetal_proof.errors import printable
 from silvermetal_proof.host.independence import Level
 from silvermetal_proof.verdict.records import HostResult, Verdict
 
@@ -16,7 +17,8 @@ def _host(result: HostResult) -> list[str]:
     peer = f" from {result.peer}" if result.peer else ""
     if not result.valid:
         return [f"  {result.host}: {result.problem}"]
-    kernel = result.evidence.kernel.release if result.evidence else "unknown"
+    # Evidence is the host's own text: it may hold what a terminal obeys (C1 controls, bidi marks, line separators).
+    kernel = printable(result.evidence.kernel.release) if result.evidence else "unknown"
     return [
         f"  {result.host}{peer}{time}, kernel {kernel}",
         f"    sha256:{result.iso_sha256}  {result.size} bytes  {result.iso}",
