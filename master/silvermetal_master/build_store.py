@@ -158,7 +158,8 @@ class BuildStore:
                 timeout=timeout,
             )
             record.write("orders/{host}.json", order.encode(), host=host, secret=True)
-        record.write("request.json", request.encode())
+        # It holds every host's nonce, and a nonce is for one host.
+        record.write("request.json", request.encode(), secret=True)
         return record
 
     def _by_ref(self, ref: str) -> Path:
