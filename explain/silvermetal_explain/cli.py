@@ -174,6 +174,9 @@ def _recorded(image: Iso | RecordedIso, path: Path, limits: Limits) -> RecordedI
 @click.option("--label-b", default="", help="What to call B.")
 @click.option("--excerpt-a", type=PATH, help="Excerpts of A's differing files (silvermetal excerpt).")
 @click.option("--excerpt-b", type=PATH, help="Excerpts of B's.")
+@click.option(
+    "--deep", is_flag=True, help="Run diffoscope on differing files whose bytes alone tell nothing (bounded)."
+)
 @click.option("--quiet", is_flag=True, help="Only the summary.")
 @bounded
 def diff_command(
@@ -186,11 +189,16 @@ def diff_command(
     label_b: str,
     excerpt_a: Path | None,
     excerpt_b: Path | None,
+    deep: bool,
     quiet: bool,
     limits: Limits,
 ) -> int:
     """Say where A and B (ISO images or manifests) differ, why, and what to do about it."""
     diagnosis = compared(a, b, limits, (label_a, label_b), (excerpt_a, excerpt_b))
+    if deep:
+        from .deep import look
+
+        look(diagnosis)
     if json_file:
         write_text(json_file, document.text(diagnosis))
     if html_file:

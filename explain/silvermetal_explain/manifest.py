@@ -22,12 +22,15 @@ from .image.iso9660 import Iso
 from .image.layer import Entry, Field, Layer
 from .image.opening import inside
 from .image.source import BytesSource, Source, Window, sha256
+from .image.squashfs import Squashfs
 from .limits import Limits
 from .regions import Region, named, resolve
 
 VERSION = 1
 LARGEST = 192 << 20
 HASHED = 4 << 20
+# Small settings travel with the manifest: mostly one of them differs, and then its bytes tell the cause at once.
+SMALL, SMALL_TOGETHER = 1024, 256 << 10
 
 
 def own_regions(iso: Iso) -> list[Region]:
@@ -65,13 +68,29 @@ def layers_within(layer: Layer) -> Iterator[Layer]:
 
 def make(iso: Iso, name: str) -> dict[str, Any]:
     """The manifest of an image; reads every byte once for the digests."""
+    layers = list(layers_within(iso))
     volume = next((f.value for f in iso.fields if f.name == "primary volume descriptor: volume identifier"), "")
     return {
         "silvermetal_manifest": VERSION,
         "identity": {"name": name, "size": iso.source.size, "sha256": sha256(iso.source), "volume": volume},
         "regions": [list(row) for row in region_digests(iso)],
-        "layers": [_row_of(layer) for layer in layers_within(iso)],
+        "layers": [_row_of(layer) for layer in layers],
+        "excerpts": _small_settings(layers),
     }
+
+
+def _small_settings(layers: list[Layer]) -> dict[str, str]:
+    found, left = {}, SMALL_TOGETHER
+    for layer in layers:
+        if not isinstance(layer, Squashfs):
+            continue
+        small = [e for p, e in layer.entries.items() if p.startswith("/etc/") and e.type == "f" and 0 < e.size <= SMALL]
+        for entry in sorted(small, key=lambda e: (e.where.fragment, e.path)):  # type: ignore[attr-defined]
+            left -= entry.size
+            if left < 0:
+                break
+            found[layer.inner(entry)] = base64.b64encode(layer.open(entry).read(0, entry.size)).decode()
+    return found
 
 
 def _row_of(layer: Layer) -> dict[str, Any]:
@@ -213,7 +232,7 @@ def from_document(document: Any, path: str, limits: Limits, excerpt: Path | None
     try:
         if document["silvermetal_manifest"] != VERSION:
             raise Unreadable(f"{path}: got manifest version {document['silvermetal_manifest']}, expected {VERSION}")
-        excerpts = load_excerpts(excerpt) if excerpt else {}
+        excerpts = _decoded(document["excerpts"]) | (load_excerpts(excerpt) if excerpt else {})
         rows = document["layers"]
         iso = RecordedIso(rows[0], limits, excerpts)
         by_path: dict[str, Recorded] = {row["path"]: Recorded(row, limits, excerpts) for row in rows[1:]}
@@ -254,10 +273,14 @@ def excerpts_of(iso: Iso, wanted: list[str], each: int, together: int) -> dict[s
     return {"silvermetal_excerpts": VERSION, "files": found}
 
 
+def _decoded(files: dict[str, str]) -> dict[str, bytes]:
+    return {str(k): base64.b64decode(v) for k, v in files.items()}
+
+
 def load_excerpts(path: Path) -> dict[str, bytes]:
     """The bytes by layer path."""
     document = read_json(path, "file of excerpts")
     try:
-        return {str(k): base64.b64decode(v) for k, v in document["files"].items()}
+        return _decoded(document["files"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{path}: got {error!r}, expected excerpts made by `silvermetal excerpt`") from None
