@@ -166,8 +166,13 @@ class BuildStore:
         return self.path / "by-ref" / f"{hashlib.sha256(ref.encode()).hexdigest()}.json"
 
     def note(self, ref: str, entry: dict[str, Any]) -> None:
-        """Note the newest end of a ref: ``{"build": id}`` or ``{"failed": why}``."""
+        """Note the newest end of a ref: ``{"build": id, "ledger": index}`` or ``{"failed": why}``.
+
+        A failure hides no verdict: an event that nobody could pin, a forged one too, leaves the ref's recorded build.
+        """
         path = self._by_ref(ref)
+        if "failed" in entry and "build" in (before := self.newest(ref) or {}):
+            entry = {**before, **entry}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_durably(path, canonical.encode({"ref": ref, **entry}), replace=True)
 

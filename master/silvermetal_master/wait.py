@@ -26,7 +26,7 @@ MAX_SHOWN = 20
 
 @dataclass(frozen=True)
 class Ended:
-    """How a ref ended: with a verdict, or with the reason why there is none."""
+    """How a ref ended: with a verdict, or with the reason why there is none; a reason beside a verdict is newer."""
 
     verdict: Verdict | None
     record: BuildRecord | None
@@ -39,11 +39,11 @@ def wait_for(basedir: Path, ref: str, timeout: float) -> Ended | None:
     end = time.monotonic() + timeout
     while True:
         note = store.newest(ref)
-        if note is not None and "failed" in note:
-            return Ended(None, None, str(note["failed"]))
-        if note is not None:
+        if note is not None and "build" in note:
             record = store.record(note["build"])
-            return Ended(record.verdict, record, None)
+            return Ended(record.verdict, record, note.get("failed"))
+        if note is not None:
+            return Ended(None, None, str(note["failed"]))
         if time.monotonic() >= end:
             return None
         time.sleep(POLL_SECONDS)
@@ -54,6 +54,8 @@ def describe(ended: Ended) -> str:
     if ended.verdict is None or ended.record is None:
         return f"no verdict: {ended.failed}\n"
     text = render(ended.verdict)
+    if ended.failed is not None:
+        text += f"  since then, without a verdict: {ended.failed}\n"
     report = ended.record.file("difference.json")
     if report.exists():
         value = json.loads(report.read_bytes())

@@ -19,6 +19,7 @@ from silvermetal_demo.errors import SetupFailed
 from silvermetal_demo.hosts import HostPlan, PathsOnHost, Workbench
 from silvermetal_demo.state import state_dir
 from silvermetal_demo.vm_acceleration import BY_EMULATION, Acceleration, find_acceleration, remembered
+from silvermetal_demo.vm_engine import provide_engine_disk
 from silvermetal_demo.vm_handover import STORE, provide_packages, provide_programs, write_own_files
 from silvermetal_demo.vm_machine import MEBIBYTES, Disk, Machine
 from silvermetal_demo.vm_shelf import Shelf
@@ -88,6 +89,7 @@ class Shared:
     acceleration: Acceleration
     programs: Path
     packages: Path | None
+    engine: Path | None
 
 
 _making = threading.Lock()
@@ -106,8 +108,9 @@ def provide_shared(plan: HostPlan, bench: Workbench) -> Shared:
             acceleration = find_acceleration(shelf.folder, kernel.image, kernel.initrd, bench.interrupt)
             programs = provide_programs(plan, bench, shelf, system)
             packages = provide_packages(plan, bench, shelf)
+            engine = provide_engine_disk(plan, bench, shelf)
             bench.progress.say(f"guests run {_pace(acceleration)}")
-            _shared[plan.run_name] = Shared(system, acceleration, programs, packages)
+            _shared[plan.run_name] = Shared(system, acceleration, programs, packages, engine)
         return _shared[plan.run_name]
     finally:
         _making.release()
@@ -134,9 +137,11 @@ class VmHost:
         # Neighbours on the bridge get different kernels.
         kernel = shared.system.kernels[int(self._plan.address.ip) % len(shared.system.kernels)]
         write_own_files(self._plan, self._own_files)
-        disks = [Disk(shared.system.root, writable=True), Disk(shared.programs), Disk(self._own_files)]
-        disks += [Disk(self._plan.builder_archive)]
-        disks += [Disk(shared.packages)] if shared.packages else []
+        # The root disk first: it is found by its place.
+        disks = [Disk("root", shared.system.root, writable=True), Disk("programs", shared.programs)]
+        disks += [Disk("own", self._own_files), Disk("builder", self._plan.builder_archive)]
+        disks += [Disk("packages", shared.packages)] if shared.packages else []
+        disks += [Disk("engine", shared.engine, writable=True)] if shared.engine else []
         self._bench.progress.say(f"guest with kernel {kernel.release} boots ...", who=self.name)
         self._machine.start(kernel, disks, shared.acceleration)
         self._bench.interrupt.wait_until(
@@ -155,9 +160,9 @@ class VmHost:
                 case "kernel":
                     self._bench.progress.say(f"guest is up at {self.address}: kernel {rest.split()[0]}", who=self.name)
                 case "engine":
-                    self._bench.progress.say("its engine answers; loading the builder image ...", who=self.name)
+                    self._bench.progress.say("its engine answers", who=self.name)
                 case "image":
-                    self._bench.progress.say("builder image loaded", who=self.name)
+                    self._bench.progress.say("it has the builder image", who=self.name)
                 case "failed:":
                     raise SetupFailed(f"the guest {self.name}: {rest}; its console: {self._machine.console}")
                 case "worker" if rest.startswith("ended"):

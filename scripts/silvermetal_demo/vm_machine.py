@@ -41,6 +41,8 @@ MAX_ARTEFACT_BYTES = 4 * 2**30
 
 @dataclass(frozen=True)
 class Disk:
+    name: str
+    """By which the guest finds it."""
     file: Path
     writable: bool = False
 
@@ -91,7 +93,8 @@ class Machine:
         for number, disk in enumerate(disks):
             # Nothing outlives the guest, so nothing needs to reach a disk.
             access = "snapshot=on,cache=unsafe" if disk.writable else "readonly=on"
-            command += ["-drive", f"if=virtio,format=raw,index={number},{access},file={_quoted(disk.file)}"]
+            command += ["-drive", f"if=none,id=disk{number},format=raw,{access},file={_quoted(disk.file)}"]
+            command += ["-device", f"virtio-blk-pci,drive=disk{number},serial={disk.name}"]
         command += ["-netdev", f"tap,id=net,ifname={self.tap},script=no,downscript=no"]
         command += ["-device", f"virtio-net-pci,netdev=net,mac={self.mac},romfile="]
         command += ["-device", "virtio-serial-pci"]

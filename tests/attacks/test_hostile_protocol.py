@@ -164,7 +164,14 @@ def test_flood_on_standard_output_is_bounded(service: Hostile) -> None:
         " return 0"
     )
     before = _peak(service)
-    verdict = service.judge("v0-flood", host_b=code)
+    # The other host builds as long as a flood may take: they must be seen to build at the same time.
+    patient = (
+        "from twisted.internet import reactor, task\n"
+        "async def runs(update, words):\n"
+        " if 'build' in words: await task.deferLater(reactor, 8, lambda: None)\n"
+        " return 0"
+    )
+    verdict = service.judge("v0-flood", host_a=patient, host_b=code)
     assert verdict.outcome is Outcome.REPRODUCED, verdict.reasons
     assert _peak(service) - before < 512 * 1024
 

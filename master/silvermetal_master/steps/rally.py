@@ -103,14 +103,28 @@ class Rally(Trigger, StepOfBuild):
         return found
 
     async def _drop_connection(self, build: dict[str, Any]) -> None:
-        """Close the connection of the worker that runs ``build``; Buildbot then ends the build."""
+        """Cut the connection of the worker that runs ``build``; Buildbot then ends the build."""
         for worker in self.master.workers.workers.values():
             if worker.workerid == build["workerid"] and worker.conn is not None:
-                log.msg(f"{worker.workername} does not end build {build['buildid']}: closing its connection")
-                worker.conn.loseConnection()
-        # The lost connection makes Buildbot ask for the build again; nobody waits for it any more.
-        await _sleep(self.master.reactor, POLL_SECONDS)
-        await self.master.data.control("cancel", {"reason": "deadline"}, ("buildrequests", build["buildrequestid"]))
+                log.msg(f"{worker.workername} does not end build {build['buildid']}: cutting its connection")
+                cut(worker.conn)
+        # The lost connection makes Buildbot ask for the build again (H7); nobody waits for it any more.
+        for _ in range(int(GRACE_SECONDS / POLL_SECONDS)):
+            await _sleep(self.master.reactor, POLL_SECONDS)
+            request = await self.master.data.get(("buildrequests", build["buildrequestid"]))
+            if request["complete"]:
+                return
+            await self.master.data.control("cancel", {"reason": "deadline"}, ("buildrequests", build["buildrequestid"]))
+        log.msg(f"request {build['buildrequestid']}: expected its end after its worker's connection was cut, got none")
+
+
+def cut(conn: Any) -> None:
+    """End a worker's connection now: a stopped process reads no more, so a goodbye would wait for it for ever."""
+    transport = getattr(getattr(getattr(conn, "mind", None), "broker", None), "transport", None)
+    if transport is not None and hasattr(transport, "abortConnection"):
+        transport.abortConnection()
+    else:
+        conn.loseConnection()
 
 
 def _sleep(reactor: Any, seconds: float) -> defer.Deferred[None]:

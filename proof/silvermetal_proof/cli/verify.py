@@ -6,7 +6,9 @@ The folder is what `silvermetal-master wait --copy-to` and a release hold: ``ver
 Rules:
 
 - Nothing in the folder is believed: keys come from ``--keys`` (a folder of host entries) and ``--master-key``.
-- The verdict is the master's, by its signature; that the statements say what it says of them is checked here again.
+- The verdict is the master's, by its signature; that the statements say what it says of them is checked here again, and
+  a verdict of REPRODUCED that they contradict is refused, whoever signed it.
+- An entry of the ledger counts only below its signed checkpoint.
 - A file that the verdict names by digest, directly or by its pins, is checked against it; a copy of a key must be the
   caller's own.
 - Whatever fails is named by its file and has a code of its own.
@@ -32,6 +34,7 @@ from silvermetal_proof.statement import PublicKey, Statement
 from silvermetal_proof.statement import verify as verify_envelope
 from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES
 from silvermetal_proof.verdict import Outcome, Verdict, render, verify_verdict
+from silvermetal_proof.verdict.again import contradiction
 
 MAX_HOST_FILE = 65536
 
@@ -52,6 +55,8 @@ def _hosts(folder: Path) -> dict[str, HostEntry]:
             entry = HostEntry.from_plain(values, what=str(path))
         except (ProofError, ValueError) as error:
             raise Refused(End.UNREADABLE, path, printable(str(error), 400)) from None
+        if entry.host in entries:
+            raise Refused(End.UNREADABLE, path, f"expected one entry a host, got another of {entry.host}")
         entries[entry.host] = entry
     if not entries:
         raise Refused(End.UNREADABLE, folder, "expected host entries (*.toml), got none")
@@ -67,7 +72,7 @@ def _verdict(folder: Path, key: PublicKey) -> tuple[Verdict, bytes]:
         raise Refused(end_of(error), path, str(error)) from None
 
 
-def _statement(path: Path, verdict: Verdict, entry: HostEntry | None) -> Statement:
+def _statement(path: Path, verdict: Verdict, entry: HostEntry | None) -> tuple[Statement, bytes]:
     """One statement, checked against its host's key and the verdict's words about it."""
     result = next((h for h in verdict.hosts if h.host == path.stem), None)
     if result is None:
@@ -93,14 +98,16 @@ def _statement(path: Path, verdict: Verdict, entry: HostEntry | None) -> Stateme
     ):
         if expected != got:
             raise Refused(End.STATEMENTS, path, f"{name}: expected {expected}, got {got}")
-    return statement
+    return statement, envelope
 
 
 def _check_ledger(folder: Path, origin: str, key: PublicKey, envelope: bytes) -> int:
     try:
         book = Ledger(folder, origin, key)
-        leaves = book.check()
-        for index in range(len(leaves)):
+        book.check()
+        checkpoint = book.checkpoint()
+        # What lies beyond the signed checkpoint is there by nobody's word.
+        for index in range(checkpoint.size if checkpoint is not None else 0):
             if book.entry(index) == envelope:
                 return index
     except ProofError as error:
@@ -138,6 +145,11 @@ def _check_copies(folder: Path, keys: Path, public: PublicKey) -> None:
         raise Refused(End.SIGNATURE, master, f"expected the master's key {public.hex}, got another one")
 
 
+def _isos(folder: Path) -> list[Path]:
+    """Every image in the folder, however its name is spelt."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".iso")
+
+
 def _check_iso(path: Path, verdict: Verdict, statements: dict[str, Statement]) -> None:
     """The bytes against the verdict's digest and against every worker's nonce-keyed digest."""
     for host, statement in statements.items():
@@ -165,9 +177,8 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
         if result.statement is not None and result.valid and result.host not in present:
             raise Refused(End.STATEMENTS, folder / "statements" / f"{result.host}.json", "expected it, got no file")
     invalid = {h.host for h in verdict.hosts if not h.valid}
-    statements = {
-        name: _statement(path, verdict, hosts.get(name)) for name, path in present.items() if name not in invalid
-    }
+    signed = {name: _statement(path, verdict, hosts.get(name)) for name, path in present.items() if name not in invalid}
+    statements = {name: statement for name, (statement, _) in signed.items()}
     _check_ledger(folder / "ledger", origin, public, envelope)
     _check_inputs(folder, verdict)
     _check_copies(folder / "keys", keys, public)
@@ -178,11 +189,14 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
     agreeing = {s.iso_sha256 for s in statements.values()}
     if agreeing != {verdict.iso_sha256}:
         raise Refused(End.STATEMENTS, folder / "statements", f"expected one digest, got {len(agreeing)}")
+    why = contradiction(verdict, signed, tuple(hosts.values()))
+    if why is not None:
+        raise Refused(End.STATEMENTS, folder / "verdict.dsse.json", why)
     if len(statements) < asked.threshold:
         raise Refused(End.POLICY, folder, f"expected at least {asked.threshold} statements, got {len(statements)}")
     if verdict.level < asked.min_independence:
         raise Refused(End.POLICY, folder, f"expected independence I{asked.min_independence}, got I{verdict.level}")
-    for iso in sorted(folder.rglob("*.iso")):
+    for iso in _isos(folder):
         _check_iso(iso, verdict, statements)
     return verdict
 
@@ -206,4 +220,6 @@ def verify(
     except Refused as refused:
         refuse(refused, as_json=as_json)
     result = {"ok": True, "outcome": str(verdict.outcome), "iso_sha256": verdict.iso_sha256, "level": verdict.level}
-    finish(result, as_json=as_json, text=render(verdict) + "everything in the folder holds")
+    isos = result["isos"] = len(_isos(folder))
+    bytes_seen = "" if isos else "; there is no ISO in it, so no image's bytes were looked at"
+    finish(result, as_json=as_json, text=f"{render(verdict)}everything in the folder holds{bytes_seen}")

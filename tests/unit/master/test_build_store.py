@@ -67,7 +67,7 @@ def test_keys_and_orders_are_readable_by_the_master_alone(tmp_path: Path) -> Non
     record = open_build(tmp_path)
     modes = {str(p.relative_to(record.path)): p.stat().st_mode & 0o777 for p in record.path.rglob("*") if p.is_file()}
     secret = {name for name, mode in modes.items() if not mode & 0o077}
-    assert secret == {"seal.key", "orders/host-a.json", "orders/host-b.json"}
+    assert secret == {"seal.key", "request.json", "orders/host-a.json", "orders/host-b.json"}
 
 
 def test_after_the_verdict_nothing_opens(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ class Host:
         """A submission whose payload ``change`` altered (a function over plain JSON) before it was signed."""
         plain = canonical.decode(self.payload, limit=1 << 24)
         change(plain)
-        return Submission(self.name, self.observation, envelope=sign(canonical.encode(plain), self.key))
+        return Submission(self.name, self.observation, envelope=sign(canonical.encode(plain), self.signer or self.key))
 
 
 A, B, C = Host("host-a", 0), Host("host-b", 1), Host("host-c", 2)
