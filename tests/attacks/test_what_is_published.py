@@ -233,7 +233,7 @@ FORGERIES: dict[str, tuple[Sequence[Host], str]] = {
         "signed with one key",
     ),
     "an_image_that_does_not_boot": ((honest(A), honest(B).but(bootable=False)), "expected it, got no file"),
-    "chunks_that_differ": ((honest(A), honest(B).but(chunks=tuple(reversed(CHUNKS)))), "DIVERGED"),
+    "chunks_that_differ": ((honest(A), honest(B).but(chunks=(hex64("another chunk"), *CHUNKS[1:]))), "DIVERGED"),
 }
 
 
