@@ -99,7 +99,7 @@ def test_a_valid_folder_holds(folder: Path) -> None:
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (End.HOLDS, "everything in the folder holds")
     assert "REPRODUCED: host-a, host-b built the same bytes" in result.stdout
     told = json.loads(verify(folder, "--json").stdout)
-    assert told == {"ok": True, "outcome": "REPRODUCED", "iso_sha256": sha256(IMAGE)[7:], "level": 2}
+    assert told == {"ok": True, "outcome": "REPRODUCED", "iso_sha256": sha256(IMAGE)[7:], "level": 2, "isos": 1}
 
 
 # What each file's damage ends with; every file of the folder is in here (see the test below).
