@@ -26,12 +26,21 @@ from .report.terminal import clean
 @click.option("--build-info", type=PATH, required=True, help="BUILD_INFO of the build: what was meant.")
 @click.option("--lock", type=PATH, help="packages.lock: the image's packages must be its.")
 @click.option("--leak", "words", multiple=True, metavar="WORD", help="A word that must be nowhere; may be repeated.")
+@click.option("--leak-file", type=PATH, help="More such words, one a line: they then stand in no process list.")
 @click.option("--json", "json_file", type=PATH, help="Write the result as JSON.")
 @bounded
 def audit_command(
-    iso: Path, build_info: Path, lock: Path | None, words: tuple[str, ...], json_file: Path | None, limits: Limits
+    iso: Path,
+    build_info: Path,
+    lock: Path | None,
+    words: tuple[str, ...],
+    leak_file: Path | None,
+    json_file: Path | None,
+    limits: Limits,
 ) -> int:
     """Prove each lever in ISO, and search every layer of it for words that must not be there."""
+    if leak_file is not None:
+        words += tuple(w for w in leak_file.read_text(encoding="utf-8")[: 1 << 16].splitlines() if w)
     short = [w for w in words if len(w.encode()) < SHORTEST]
     if short:
         raise click.UsageError(

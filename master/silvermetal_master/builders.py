@@ -98,6 +98,7 @@ def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
             ),
             steps.Preflight(),
             steps.Build(seconds=settings.policy.build_timeout),
+            steps.Audit(),
             steps.Attest(),
             steps.CollectStatement(state=state),
         ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 
 import pytest
+from silvermetal_master.build_store import BuildStore
+from silvermetal_proof.statement import Statement
 from silvermetal_proof.verdict import Outcome
 
 from tests.support.service import Service
@@ -69,6 +73,40 @@ def test_an_artefact_that_is_no_live_iso_is_invalid_even_when_both_agree(
     assert verdict.outcome is Outcome.INVALID
     assert says in str(verdict.reasons)
     assert two_hosts.api("builds?order=-buildid&limit=1")["builds"]
+
+
+def test_a_lever_without_effect_and_a_leak_are_told_by_the_step_and_judge_nothing(two_hosts: Service) -> None:
+    leak = f'printf "%s" "{two_hosts.workers["host-a"].store}" >> "$work/tree/payload"'
+    for worker in two_hosts.workers.values():
+        late = 'xorriso() { SOURCE_DATE_EPOCH=1999999999 command xorriso "$@"; }'
+        worker.behave(f"before() {{ {leak}; }}; {late}")
+    two_hosts.push_tag("v1-audit")
+    verdict = two_hosts.verdict("v1-audit")
+    two_hosts.wait_idle()
+    steps = {}
+    for host in ("host-a", "host-b"):
+        build = two_hosts.builds_of(f"iso@{host}")[-1]
+        assert build["results"] == 0, "bytes decide; the audit of this recipe warns"
+        rows = two_hosts.api(f"builds/{build['buildid']}/steps")["steps"]
+        steps[host] = next(s for s in rows if s["name"] == "audit")
+    said = steps["host-a"]["state_string"]
+    assert steps["host-a"]["results"] == 1, said
+    assert "the store's path in payload" in json.dumps(
+        [
+            two_hosts.api(f"logs/{log['logid']}/contents")
+            for log in two_hosts.api(f"steps/{steps['host-a']['stepid']}/logs")["logs"]
+        ]
+    )
+    assert "levers had no effect" in said
+    assert "ISO volume dates: expected" in said
+    assert str(two_hosts.workers["host-a"].store) not in said, "a log says what leaked, never the word"
+    record = BuildStore(two_hosts.state).record(verdict.build)
+    payload = json.loads(record.file("statements/{host}.json", "host-a").read_bytes())["payload"]
+    statement = Statement.read(base64.b64decode(payload))
+    names = {b.name: b.digest.sha256 for b in statement.predicate.run_details.byproducts}
+    report = two_hosts.workers["host-a"].directory / "artefacts" / verdict.build / "audit.json"
+    assert names["audit.json"] == hashlib.sha256(report.read_bytes()).hexdigest()
+    assert "build.log" in names
 
 
 def test_an_input_that_differs_is_named_before_anyone_looks_at_bytes(two_hosts: Service) -> None:

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from silvermetal_proof.statement import SigningKey, Statement, make_statement, s
 from silvermetal_proof.statement.schema import Byproduct, Dependency, DigestSet, InternalParameters
 
 from silvermetal_worker.artefact import Found, look_at
+from silvermetal_worker.audit import REPORT_FILE
 from silvermetal_worker.build import TIMES_FILE
 from silvermetal_worker.engine import ContainerEngine
 from silvermetal_worker.errors import WorkerError
@@ -46,6 +48,7 @@ class Output:
     build_info: bytes
     lock: bytes
     log: Path
+    audit: Path
 
 
 def _bounded(path: Path, limit: int) -> bytes:
@@ -69,6 +72,7 @@ def read_output(folder: Path) -> Output:
         _bounded(folder / "BUILD_INFO", MAX_BUILD_INFO_BYTES),
         _bounded(folder / "packages.lock", MAX_LOCK_BYTES),
         folder / "build.log",
+        folder / REPORT_FILE,
     )
 
 
@@ -102,6 +106,16 @@ def _times(output: Path) -> tuple[datetime, datetime]:
     return parse_time(values["started"]), parse_time(values["finished"])
 
 
+def byproducts(output: Output) -> tuple[Byproduct, ...]:
+    """What the build also left, by digest: ``BUILD_INFO``, the audit's report, the log, as far as they are there."""
+    digests = {"BUILD_INFO": sha256(output.build_info).removeprefix("sha256:")}
+    for path in (output.audit, output.log):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return tuple(Byproduct(name=name, digest=DigestSet(sha256=digest)) for name, digest in digests.items())
+
+
 def compose(
     order: Order,
     output: Output,
@@ -126,11 +140,7 @@ def compose(
             worker=order.worker,
             evidence=evidence,
             nonce=order.nonce,
-            byproducts=(
-                Byproduct(
-                    name="BUILD_INFO", digest=DigestSet(sha256=sha256(output.build_info).removeprefix("sha256:"))
-                ),
-            ),
+            byproducts=byproducts(output),
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

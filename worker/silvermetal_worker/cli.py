@@ -20,7 +20,7 @@ from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.order import MAX_ORDER_BYTES, Order
 
 from silvermetal_worker import enrol
-from silvermetal_worker.errors import EXIT_BUILD_FAILED, EXIT_HOST_NOT_READY, WorkerError
+from silvermetal_worker.errors import EXIT_BUILD_FAILED, EXIT_FINDINGS, EXIT_HOST_NOT_READY, WorkerError
 from silvermetal_worker.settings import WorkerDirectory
 
 _PATH = click.Path(path_type=Path)
@@ -102,6 +102,29 @@ def build(order_file: Path, lock: Path, output: Path) -> None:
     run_build(
         _read_order(order_file), directory.settings, checkout=Path.cwd(), lock=lock.resolve(), output=output.resolve()
     )
+
+
+@main.command()
+@click.option("--order", "order_file", type=_PATH, required=True)
+@click.option("--output", type=_PATH, required=True)
+@_ends_cleanly
+def audit(order_file: Path, output: Path) -> None:
+    """Prove the levers in what was built and search it for traces of this host; exit 6 for findings that only warn."""
+    from silvermetal_worker.audit import audit as look
+    from silvermetal_worker.audit import policy_of
+
+    directory = WorkerDirectory.from_environment()
+    order = _read_order(order_file)
+    code = EXIT_BUILD_FAILED if policy_of(order) == "fail" else EXIT_FINDINGS
+    try:
+        found = look(order, directory.settings, checkout=Path.cwd(), folder=output.resolve())
+    except WorkerError as error:
+        raise WorkerError(f"no audit: {error}", code) from None
+    for line in found.lines:
+        click.echo(f"FOUND   {line}")
+    if found.lines:
+        raise WorkerError(found.summary, code)
+    click.echo(found.summary)
 
 
 @main.command()

@@ -12,6 +12,8 @@ EXIT_USAGE = 2
 EXIT_BUILD_FAILED = 3
 EXIT_PIN_REFUSED = 4
 EXIT_HOST_NOT_READY = 5
+EXIT_FINDINGS = 6
+"""The audit found something, and the recipe's policy is to warn."""
 EXIT_TIMEOUT = 124
 
 

@@ -1,7 +1,7 @@
 """The steps of the builds: one file a step, in the order in which they run.
 
 ``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`, :mod:`record`.
-``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, attest), :mod:`collect`.
+``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
 """
 
@@ -10,13 +10,14 @@ from silvermetal_master.steps.explain import Explain
 from silvermetal_master.steps.fan_out import FanOut
 from silvermetal_master.steps.handover import Handover
 from silvermetal_master.steps.judge import Judge
-from silvermetal_master.steps.on_worker import Attest, Build, MakeManifest, Preflight
+from silvermetal_master.steps.on_worker import Attest, Audit, Build, MakeManifest, Preflight
 from silvermetal_master.steps.pin import Pin
 from silvermetal_master.steps.record import Record
 from silvermetal_master.steps.tie_break import TieBreak
 
 __all__ = [
     "Attest",
+    "Audit",
     "Build",
     "CollectManifest",
     "CollectStatement",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from buildbot.process.logobserver import LogLineObserver
-from buildbot.process.results import SUCCESS
+from buildbot.process.results import SUCCESS, WARNINGS
 from buildbot.steps.shell import ShellCommand
 from silvermetal_proof.errors import printable
 
@@ -31,6 +31,7 @@ _ENDS = {
     3: "it failed",
     4: "a pin was refused",
     5: "the host is not ready",
+    6: "findings",
     124: "its time was up",
 }
 
@@ -104,6 +105,22 @@ class Build(_WorkerCommand):
     def __init__(self, *, seconds: int, **kwargs: Any) -> None:
         command = ["silvermetal-worker", "build", "--order", _ORDER, "--lock", f"../{LOCK_FILE}", "--output", _OUTPUT]
         super().__init__(seconds=seconds + 120, command=command, **kwargs)
+
+
+class Audit(_WorkerCommand):
+    """Prove the levers in the ISO, and search it for traces of the host. A finding warns; the recipe may make it fail.
+
+    The build stays green on a warning: bytes decide, and a leak shows where the hosts differ (``AUDIT`` in the recipe).
+    """
+
+    name = "audit"
+    doing = "auditing the ISO"
+    done = "every lever shows in the ISO, nothing of the host does"
+    warnOnWarnings = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        command = ["silvermetal-worker", "audit", "--order", _ORDER, "--output", _OUTPUT]
+        super().__init__(seconds=1000, command=command, decodeRC={0: SUCCESS, 6: WARNINGS}, **kwargs)
 
 
 class Attest(_WorkerCommand):
