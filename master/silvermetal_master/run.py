@@ -4,6 +4,7 @@ Rules:
 
 - The folder holds Buildbot's database and the records of builds; settings are elsewhere and are never written to.
 - Database upgrades are made before each start, by Buildbot's own command.
+- Before the start: one master a folder, a whole database, and no verdict left unrecorded (``recovery``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.recovery import STATE_FOLDER, check_database, hold_alone, record_verdicts
 from silvermetal_master.settings import load
 
 CONFIG_VARIABLE = "SILVERMETAL_CONFIG"
@@ -68,7 +70,11 @@ def upgrade(basedir: Path) -> None:
 def run(basedir: Path) -> NoReturn:
     """Become the master's process, in the foreground. SIGTERM stops it."""
     env = _environment(basedir)
-    load(config_of(basedir))
+    settings = load(config_of(basedir))
+    hold_alone(basedir)
+    check_database(basedir, settings.master.database)
+    for sentence in record_verdicts(settings, basedir / STATE_FOLDER):
+        print(f"silvermetal-master: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the service's own log
     twistd = Path(sys.executable).with_name("twistd")
     os.chdir(basedir)
     # The project's own tools (silvermetal, silvermetal-resolve-lock) stand beside the interpreter.

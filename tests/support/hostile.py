@@ -102,7 +102,7 @@ class Hostile(Service):
         return verdict
 
 
-def _locked_package(folder: Path) -> bytes:
+def locked_package(folder: Path) -> bytes:
     """A lock with one real package: it can be had at any time, so that pinning need not resolve a lock each time."""
     target = folder / "hello.lock"
     argv = [f"{BIN}/silvermetal-resolve-lock", "--architecture", "amd64", "--package", "hello", "-o", str(target)]
@@ -123,7 +123,7 @@ def hostile(folder: Path, *, operator: bool = False, **policy: int) -> Iterator[
     if operator:
         run([f"{BIN}/silvermetal-master", "operator", str(running.config), OPERATOR], input=PASSWORD + "\n")
     running.make_repository()
-    (running.tree / "config" / f"{RECIPE}.lock").write_bytes(_locked_package(folder))
+    (running.tree / "config" / f"{RECIPE}.lock").write_bytes(locked_package(folder))
     running.git("add", ".")
     running.git("commit", "--quiet", "-m", "a lock")
     running.git("push", "--quiet", "origin", "main")

@@ -4,6 +4,7 @@ Rules (house rule 7):
 
 - Standard input is /dev/null, so that no tool can ask a question and wait for ever.
 - At the deadline and on SIGTERM the whole process group gets SIGTERM, and SIGKILL ten seconds later.
+- A build outlives its worker by a second or two: a worker that was killed can end nothing, so the build looks for it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from silvermetal_worker.errors import EXIT_TIMEOUT, WorkerError
 
 GRACE_SECONDS = 10
 POLL_SECONDS = 0.05
+PARENT_SECONDS = 1
 
 
 def output_of(argv: Sequence[str], *, timeout: float, cwd: Path | None = None, limit: int = 1 << 20) -> str:
@@ -65,10 +67,16 @@ def run_to_log(argv: Sequence[str], *, timeout: float, cwd: Path, env: Mapping[s
         raise SystemExit(128 + number)
 
     before = {n: signal.signal(n, _stop) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    parent = os.getppid()
     process = subprocess.Popen(argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            try:
+                return process.wait(min(left, PARENT_SECONDS))
+            except subprocess.TimeoutExpired:
+                if os.getppid() != parent:
+                    raise WorkerError("expected the worker that started this, got none: it died") from None
         return EXIT_TIMEOUT
     finally:
         if process.poll() is None:

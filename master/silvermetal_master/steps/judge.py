@@ -50,16 +50,16 @@ class Judge(JudgingStep):
             return SKIPPED
         try:
             verdict, submissions = await self.decide(record)
+            for submission in submissions:
+                if submission.envelope is not None:
+                    record.write("statements/{host}.json", submission.envelope, host=submission.host)
+            record.close(verdict)
         except (SettingsError, NoSuchBuildError, ProofError, OSError, ValueError) as error:
             # Whoever waits for this ref is told; a build that cannot be judged is never green.
             why = f"the build could not be judged: {printable(str(error), 1000)}"
-            self.store.note(record.request.ref, {"failed": why})
+            self.note_failure(record.request.ref, why)
             await self.say(why[:400], why)
             return FAILURE
-        for submission in submissions:
-            if submission.envelope is not None:
-                record.write("statements/{host}.json", submission.envelope, host=submission.host)
-        record.close(verdict)
         await self.say(f"{verdict.outcome}: {verdict.summary}"[:400])
         self.judged = self.said
         await self.addCompleteLog("verdict", render(verdict))

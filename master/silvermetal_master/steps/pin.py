@@ -55,19 +55,20 @@ class Pin(StepOfBuild):
             if stamp.patch is not None:
                 raise PinningError("source stamp: expected a commit of the repository, got one with a patch")
             pinned = await deferToThread(self._pin, build, ref, stamp.revision or None)
-        except PinningError as error:
+            nonces = {host: secrets.token_hex(32) for host in self.workers}
+            await deferToThread(
+                self.store.open_build,
+                build,
+                pinned,
+                repository=self.repository,
+                workers=self.workers,
+                nonces=nonces,
+                timeout=self.build_timeout,
+            )
+        except (PinningError, OSError) as error:
             await self.say(f"cannot pin {ref}: {error}", str(error))
-            self.store.note(ref, {"failed": str(error)})
+            self.note_failure(ref, str(error))
             return FAILURE
-        nonces = {host: secrets.token_hex(32) for host in self.workers}
-        self.store.open_build(
-            build,
-            pinned,
-            repository=self.repository,
-            workers=self.workers,
-            nonces=nonces,
-            timeout=self.build_timeout,
-        )
         self.setProperty(BUILD_PROPERTY, build, "pin")
         self.setProperty("commit", pinned.commit, "pin")
         packages = pinned.lock.count(b'"sha256"')
