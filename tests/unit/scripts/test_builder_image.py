@@ -8,19 +8,22 @@ import json
 import re
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[3]
 
 
-def root_tar(mtime: int, user: str, log: bytes) -> bytes:
+def root_tar(mtime: int, user: str, log: bytes, last: str = "./usr/b") -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in (
             ("./etc/a", b"a"),
             ("./var/log/apt.log", log),
             ("./etc/hostname", log),
-            ("./usr/b", b"b"),
+            (last, b"b"),
         ):
             member = tarfile.TarInfo(name)
             member.size, member.mtime, member.uname, member.mode = len(content), mtime, user, 0o644
@@ -44,7 +47,30 @@ def test_the_id_does_not_know_who_made_it(tmp_path: Path) -> None:
     second, two = archive(tmp_path, "two.tar", root_tar(2, "me", b"there"))
     assert first == second
     assert one.read_bytes() == two.read_bytes()
-    assert archive(tmp_path, "three.tar", root_tar(1, "root", b"x").replace(b"./usr/b", b"./usr/c"))[0] != first
+    assert archive(tmp_path, "three.tar", root_tar(1, "root", b"x", last="./usr/c"))[0] != first
+
+
+@pytest.mark.parametrize(
+    ("broken", "got"),
+    [
+        (lambda tar: tar.replace(b"./usr/b", b"./usr/c"), r"bad checksum, at byte 3072"),
+        (lambda tar: tar[:3072], r"empty header, at byte 3072"),
+        (lambda tar: tar[:3200], r"truncated header, at byte 3072"),
+        (lambda tar: tar[:3585], r"unexpected end of data"),
+        (lambda tar: tar.replace(b"./etc/a", b"./etc/b"), r"bad checksum"),
+        (lambda _: b"", r"empty"),
+        (lambda _: b"no tar" * 200, r"invalid header|bad checksum"),
+    ],
+    ids=["header", "no-end", "half-a-header", "half-a-file", "first-header", "nothing", "no-tar"],
+)
+def test_a_tar_that_is_not_whole_gives_no_image(tmp_path: Path, broken: Callable[[bytes], bytes], got: str) -> None:
+    """Else the image would lack all that comes after, and would be pinned like that."""
+    command = (ROOT / "scripts/docker-archive", tmp_path / "out", "--epoch", "1700000000", "--tag", "builder:x")
+    done = subprocess.run(command, input=broken(root_tar(1, "root", b"x")), capture_output=True, timeout=60)
+    said = done.stderr.decode()
+    assert (done.returncode, done.stdout) == (1, b""), said
+    assert re.fullmatch(rf"docker-archive: expected a whole tar .*, got: .*({got}).*; no image was made\n", said), said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_archive_is_what_an_engine_reads(tmp_path: Path) -> None:
