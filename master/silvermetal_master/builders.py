@@ -12,7 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from buildbot.plugins import util
+from buildbot.process.build import Build
 from buildbot.process.factory import BuildFactory
+from buildbot.process.results import RETRY
 from buildbot.steps.source.git import Git
 from silvermetal_proof.host import HostEntry
 
@@ -24,6 +26,8 @@ ISO_SCHEDULER = "every-host-builds"
 TIE_SCHEDULER = "the-reserve-builds"
 EXPLAIN_SCHEDULER = "every-host-explains"
 EXPLAIN_DEADLINE = 1800
+STOPPED_BY_MASTER = "Master Shutdown"
+"""The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
 GIT_SILENCE_SECONDS = 600
 
 
@@ -79,6 +83,21 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
     )
 
 
+class ResumableBuild(Build):
+    """A verification that the master's stop ended is asked for again; Buildbot alone would end it CANCELLED (H7)."""
+
+    def allStepsDone(self) -> Any:
+        """RETRY, whatever the interrupted step said."""
+        if self.stopped_reason == STOPPED_BY_MASTER:
+            self.results = RETRY
+        return super().allStepsDone()
+
+
+def _resumable(factory: BuildFactory) -> BuildFactory:
+    factory.buildClass = ResumableBuild
+    return factory
+
+
 def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
     return BuildFactory(
         [
@@ -117,7 +136,7 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
             description="one tag, every host, one verdict",
             tags=["verify"],
             workernames=coordinator_names(settings),
-            factory=_verify(settings, state),
+            factory=_resumable(_verify(settings, state)),
             collapseRequests=False,
         )
     ]

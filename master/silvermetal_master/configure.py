@@ -9,12 +9,14 @@ Rules:
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from buildbot.plugins import secrets, util
 
 from silvermetal_master.builders import make_builders
+from silvermetal_master.database import engine_settings
 from silvermetal_master.gitea.events import GiteaEvents
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
@@ -23,6 +25,7 @@ from silvermetal_master.workers import make_workers
 
 MAX_LOG_BYTES = 128 * 1024 * 1024
 LOG_TAIL_BYTES = 4 * 1024 * 1024
+LOG_HORIZON = timedelta(days=180)
 
 
 def _www(settings: Settings) -> dict[str, Any]:
@@ -60,12 +63,14 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "buildbotURL": settings.master.url,
         "buildbotNetUsageData": None,
         "collapseRequests": False,
-        "db": {"db_url": settings.master.database},
+        "db": engine_settings(settings.master.database),
         "protocols": {"pb": {"port": settings.master.workers}},
         "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
         "workers": make_workers(settings),
         "builders": make_builders(settings, str(state)),
         "schedulers": make_schedulers(settings),
+        # Logs alone: build data holds statements and has no horizon.
+        "configurators": [util.JanitorConfigurator(logHorizon=LOG_HORIZON, hour=3, dayOfWeek=6)],
         "logMaxSize": MAX_LOG_BYTES,
         "logMaxTailSize": LOG_TAIL_BYTES,
         "www": _www(settings),

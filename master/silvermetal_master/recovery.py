@@ -1,32 +1,34 @@
-"""What a master looks at before it starts: that it is alone, that its database is whole, that no verdict is unrecorded.
+"""What a master does before it starts: it makes sure that it is alone, and ends what a master that died left behind.
 
-Rules:
+Rules (H7):
 
-- One master a folder: the lock is held by the process itself and ends with it, whatever way it ends.
-- A database that is not whole is not started with: a sentence says so, nothing is repaired, nothing is written.
-- A verdict that was decided and not recorded (a crash, a full disk) is signed and appended now, exactly once: the
-  ledger is asked first.
+- One master a folder: the lock is held by the process itself, over ``exec`` too, and ends with it whatever way it ends.
+- A verdict that was decided and not recorded (a crash, a full disk) is signed and appended now, exactly once.
+- A build that was asked for and not judged is abandoned: INCOMPLETE, by our own fault, in the ledger; its sealing key
+  is destroyed. Its orders are void then, so that orphans of its fan-out are refused at the handover and do not build.
+- An abandoned build is not noted by its ref: Buildbot asks for the verification again, and that one is the answer.
+- A record that cannot be brought to its end is named and left as it is; it stops no other build.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
-from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from silvermetal_proof import ProofError
-from silvermetal_proof.verdict import sign_verdict, verify_verdict
+from silvermetal_proof.model import format_time
+from silvermetal_proof.verdict import Policy, Submission, decide
+from silvermetal_proof.verdict.records import Case
 
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.recording import enter
 from silvermetal_master.settings import Settings
-from silvermetal_master.signing import master_key, open_ledger
 
-STATE_FOLDER = "silvermetal"
+ABANDONED = "the master ended before the verdict; the verification is asked for again"
 LOCK_FILE = ".lock"
-_SQLITE = "sqlite:///"
 
 
 def hold_alone(basedir: Path) -> int:
@@ -43,56 +45,57 @@ def hold_alone(basedir: Path) -> int:
     return descriptor
 
 
-def check_database(basedir: Path, url: str) -> None:
-    """:raises SettingsError: when the SQLite database is not whole. Another server's database is its own concern."""
-    if not url.startswith(_SQLITE):
-        return
-    path = basedir / url.removeprefix(_SQLITE)
-    if not path.exists():
-        raise SettingsError(f"{path}: expected the master's database, got no file; restore the last backup")
-    try:
-        with closing(sqlite3.connect(path, timeout=30)) as database:
-            said = [str(row[0]) for row in database.execute("PRAGMA quick_check(3)")]
-            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.DatabaseError as error:
-        said, tables = [str(error)], set()
-    if said != ["ok"] or "buildrequests" not in tables:
-        got = "; ".join(said) if said != ["ok"] else "one without Buildbot's tables"
-        raise SettingsError(f"{path}: expected a whole database, got: {got}; restore the last backup")
+def recover(state: Path, settings: Settings) -> list[str]:
+    """Bring every unfinished build in ``state`` to its end, oldest first; nothing may build meanwhile.
 
-
-def _unrecorded(state: Path) -> list[BuildRecord]:
-    """Builds with a verdict and without a note of its place in the ledger, oldest first."""
-    folder = state / "builds"
-    records = [BuildRecord(path) for path in folder.iterdir()] if folder.is_dir() else []
-    found = [r for r in records if r.judged and not r.file("ledger-index").exists()]
-    return sorted(found, key=lambda r: r.file("verdict.json").stat().st_mtime_ns)
-
-
-def record_verdicts(settings: Settings, state: Path) -> list[str]:
-    """Record what was decided and not recorded; return a sentence for each, also for one that cannot be recorded."""
+    Returns a sentence for each, also for one that could not be.
+    """
     told = []
-    pending = _unrecorded(state)
-    if not pending:
-        return told
-    key, store = master_key(settings), BuildStore(state)
-    ledger = open_ledger(settings, state)
-    for record in pending:
+    folder = state / "builds"
+    paths = folder.iterdir() if folder.is_dir() else ()
+    for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p.name)):
+        record = BuildRecord(path)
         try:
-            verdict = record.verdict
-            places = {
-                verify_verdict(ledger.entry(i), key.public).verdict.encode(): i for i in range(len(ledger.check()))
-            }
-            index = places.get(verdict.encode())
-            if index is None:
-                envelope = sign_verdict(verdict, key, settings.master.id)
-                record.write("verdict.dsse.json", envelope)
-                index = ledger.append(envelope, key)
-            record.write("ledger-index", f"{index}\n".encode())
-            newest = store.newest(record.request.ref) or {}
-            if int(newest.get("ledger", -1)) < index:
-                store.note(record.request.ref, {"build": record.id, "ledger": index})
-            told.append(f"verdict of build {record.id}: recorded as entry {index} of the ledger")
-        except (ProofError, OSError, ValueError) as error:
-            told.append(f"verdict of build {record.id}: expected to record it, got {error}")
+            said = _end(record, settings, state)
+        except (ProofError, SettingsError, OSError, ValueError) as error:
+            said = f"expected to bring it to its end, got {error}"
+        if said is not None:
+            told.append(f"build {record.id}: {said}")
     return told
+
+
+def _end(record: BuildRecord, settings: Settings, state: Path) -> str | None:
+    """Bring one build to its end; None where it was there already."""
+    if not record.file("request.json").exists():
+        # It was never asked for: the request is the last file that the pin step writes.
+        record.file("seal.key").unlink(missing_ok=True)
+        return None
+    if not record.judged:
+        record.close(decide(_nobody_answered(record, settings)))
+        return f"abandoned; entry {enter(record, settings, state)} of the ledger says so"
+    # The key goes after the verdict is written: death between the two leaves it.
+    record.file("seal.key").unlink(missing_ok=True)
+    if record.file("ledger-index").exists():
+        return None
+    index = enter(record, settings, state)
+    if not all((h.problem or "").endswith(ABANDONED) for h in record.verdict.hosts):
+        BuildStore(state).note(record.request.ref, {"build": record.id, "ledger": index})
+    return f"its verdict is recorded as entry {index} of the ledger"
+
+
+def _nobody_answered(record: BuildRecord, settings: Settings) -> Case:
+    """The case of a build that nobody will judge any more."""
+    request = record.request
+    return Case(
+        request=request,
+        submissions=tuple(Submission(host, None, problem=ABANDONED, ours=True) for host in sorted(request.nonces)),
+        policy=Policy(
+            quorum=settings.policy.quorum,
+            min_independence=settings.policy.min_independence,
+            size_floor=record.size_floor,
+            release=request.ref.startswith("refs/tags/"),
+        ),
+        hosts=settings.hosts,
+        operators=settings.operators,
+        at=format_time(datetime.now(UTC)),
+    )

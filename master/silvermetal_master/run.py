@@ -16,11 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
+from silvermetal_master.database import check_database
 from silvermetal_master.errors import SettingsError
-from silvermetal_master.recovery import STATE_FOLDER, check_database, hold_alone, record_verdicts
+from silvermetal_master.recovery import hold_alone, recover
 from silvermetal_master.settings import load
 
 CONFIG_VARIABLE = "SILVERMETAL_CONFIG"
+STATE_FOLDER = "silvermetal"
 _CONFIG_NOTE = "config-folder"
 UPGRADE_TIMEOUT = 600
 
@@ -70,10 +72,10 @@ def upgrade(basedir: Path) -> None:
 def run(basedir: Path) -> NoReturn:
     """Become the master's process, in the foreground. SIGTERM stops it."""
     env = _environment(basedir)
-    settings = load(config_of(basedir))
+    settings = load(config_of(basedir), judging=True)
     hold_alone(basedir)
     check_database(basedir, settings.master.database)
-    for sentence in record_verdicts(settings, basedir / STATE_FOLDER):
+    for sentence in recover(basedir.resolve() / STATE_FOLDER, settings):
         print(f"silvermetal-master: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the service's own log
     twistd = Path(sys.executable).with_name("twistd")
     os.chdir(basedir)

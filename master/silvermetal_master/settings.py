@@ -20,6 +20,7 @@ from silvermetal_proof import ProofError
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
 
+from silvermetal_master.database import engine_settings
 from silvermetal_master.errors import SettingsError
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix):[^\s]{1,400}\z")]
@@ -199,6 +200,10 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
+    try:
+        engine_settings(file.master.database)
+    except SettingsError as error:
+        raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)
     settings = Settings(folder, file, tuple(entry for _, entry in hosts))
     if secrets_needed:

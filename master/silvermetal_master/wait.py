@@ -17,10 +17,9 @@ from pathlib import Path
 from silvermetal_proof.verdict import Verdict, render
 
 from silvermetal_master.build_store import BuildRecord, BuildStore
-from silvermetal_master.run import config_of
+from silvermetal_master.run import STATE_FOLDER, config_of
 
 POLL_SECONDS = 0.2
-STATE_FOLDER = "silvermetal"
 MAX_SHOWN = 20
 
 

@@ -14,13 +14,12 @@ from typing import Any
 
 from buildbot.process.results import FAILURE, SKIPPED, SUCCESS
 from silvermetal_proof import ProofError
-from silvermetal_proof.verdict import sign_verdict
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.recording import enter
 from silvermetal_master.settings import load
-from silvermetal_master.signing import master_key, open_ledger
 from silvermetal_master.steps.of_build import StepOfBuild
 
 
@@ -39,11 +38,7 @@ class Record(StepOfBuild):
     def _record(self, record: BuildRecord) -> int:
         """Sign, append, note; on a thread (it syncs files). Returns the ledger's index."""
         settings = load(Path(self.config), judging=True)
-        key = master_key(settings)
-        envelope = sign_verdict(record.verdict, key, settings.master.id)
-        record.write("verdict.dsse.json", envelope)
-        index = open_ledger(settings, Path(self.state)).append(envelope, key)
-        record.write("ledger-index", f"{index}\n".encode())
+        index = enter(record, settings, Path(self.state))
         self.store.note(record.request.ref, {"build": record.id, "ledger": index})
         return index
 
