@@ -80,9 +80,14 @@ class TinyWorker:
         """Shell text that the recipe sources on this host; empty for good behaviour."""
         (self.store / "behaviour").write_text(snippet)
 
-    def start(self) -> None:
-        script = f"mount --bind {self.machine_id} /etc/machine-id && exec {BIN}/silvermetal-worker run {self.directory}"
-        self.program = Program(["unshare", "--mount", "sh", "-c", script], self.directory / "worker.log")
+    def argv(self, before: str = "") -> list[str]:
+        """How the worker is called; ``before`` is in front of its command (``faketime …``)."""
+        call = f"{before} {BIN}/silvermetal-worker run {self.directory}".strip()
+        script = f"mount --bind {self.machine_id} /etc/machine-id && exec {call}"
+        return ["unshare", "--mount", "sh", "-c", script]
+
+    def start(self, before: str = "") -> None:
+        self.program = Program(self.argv(before), self.directory / "worker.log")
 
     def stop(self) -> None:
         if self.program is not None:
@@ -172,10 +177,12 @@ class Service:
         machine_id.write_text(secrets.token_hex(16) + "\n")
         self.workers[host] = TinyWorker(host, directory, store, machine_id)
 
-    def start_master(self) -> None:
+    def start_master(self, *before: str) -> None:
         if not (self.basedir / "buildbot.tac").exists():
             run([f"{BIN}/silvermetal-master", "init", str(self.basedir), "--config", str(self.config)], timeout=120)
-        self.master = Program([f"{BIN}/silvermetal-master", "run", str(self.basedir)], self.folder / "master.log")
+        self.master = Program(
+            [*before, f"{BIN}/silvermetal-master", "run", str(self.basedir)], self.folder / "master.log"
+        )
         wait_until(lambda: self._answers(), "the master's web page", timeout=60, programs=[self.master])
 
     def _answers(self) -> bool:
