@@ -7,7 +7,8 @@ Rules:
 - Without ``attack.py`` in its directory it lies only about having built: the statement is whole and well signed, over
   :data:`ISO`; so a test changes one thing and all else holds.
 - ``attack.py`` is read for each build and may define ``says(statement, order)``, ``signs(payload, key, order)``,
-  ``seals(envelope, order)``, ``uploads(writer, sealed)`` and ``runs(update, command)``.
+  ``seals(envelope, order)``, ``uploads(writer, sealed)`` and ``runs(update, command)``; for each connect
+  ``proves(master, worker, nonce)``.
 - What it signed last stays in its directory, for an accomplice.
 """
 
@@ -26,6 +27,7 @@ from buildbot_worker.commands import registry
 from silvermetal_proof import canonical
 from silvermetal_proof.digest import Measurement, measure
 from silvermetal_proof.host import HostEvidence
+from silvermetal_proof.host.challenge import answer
 from silvermetal_proof.host.evidence import Cpu, Engine, Kernel, application_hash
 from silvermetal_proof.model import format_time
 from silvermetal_proof.order import Order
@@ -210,6 +212,12 @@ class Bot(pb.Referenceable):
     def remote_getWorkerInfo(self) -> dict[str, Any]:
         commands = dict.fromkeys(registry.getAllCommandNames(), "3.3")
         return {"version": version, "system": "posix", "basedir": "/", "environ": {}, "worker_commands": commands}
+
+    def remote_proveKey(self, master: str, worker: str, nonce: bytes) -> Any:
+        attack = self.host.attack
+        if "proves" in attack:
+            return attack["proves"](master, worker, nonce)
+        return answer(self.host.key, own_name=self.host.settings["name"], master=master, worker=worker, nonce=nonce)
 
     def remote_setBuilderList(self, builders: list[tuple[str, str]]) -> dict[str, Builder]:
         return {name: Builder(self.host) for name, _folder in builders}
