@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -118,13 +119,38 @@ def operator(folder: Path, name: str) -> None:
 
 @main.command()
 @click.argument("folder", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_ends_cleanly
-def check(folder: Path) -> None:
-    """Check the settings in FOLDER."""
-    from silvermetal_master.settings import load
+def check(folder: Path, as_json: bool) -> None:
+    """Check the settings in FOLDER, and the operators' signatures over its hosts."""
+    from silvermetal_master.enrolments import check_enrolments
 
-    settings = load(folder)
+    settings, hosts = check_enrolments(folder)
+    if as_json:
+        found = {"ok": True, "quorum": settings.policy.quorum, "recipe": settings.recipe}
+        click.echo(json.dumps({**found, "hosts": hosts}, sort_keys=True, indent=2))
+        return
     click.echo(f"{folder}: {len(settings.hosts)} hosts, quorum {settings.policy.quorum}, recipe {settings.recipe}")
+    for host in hosts:
+        vouched = f"signed by operator {host['operator']}" if host["signed"] else host["unsigned"]
+        click.echo(f"  {host['host']}: {vouched}{', revoked ' + host['revoked'] if host['revoked'] else ''}")
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@click.argument("host")
+@click.option("--reason", required=True, help="One line; it stands in the entry.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_ends_cleanly
+def revoke(folder: Path, host: str, reason: str, as_json: bool) -> None:
+    """Shut HOST out from now on: what its key signs counts no more, also in a build that runs."""
+    from silvermetal_master.enrolments import revoke as shut_out
+
+    entry = shut_out(folder, host, reason, datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps({"ok": True, "host": host, "revoked": entry.revoked}, sort_keys=True, indent=2))
+        return
+    click.echo(f"host {host} is revoked since {entry.revoked}; restart the master to end its connection")
 
 
 @main.command()
