@@ -18,6 +18,7 @@ from silvermetal_proof.host import HostEntry, Level, operator_signed
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.model import format_time
 
+from silvermetal_master.authority import worker_file
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.settings import Settings, load
 
@@ -75,4 +76,5 @@ def revoke(folder: Path, host: str, reason: str, now: datetime) -> HostEntry:
         f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in plain.items() if value is not None
     ]
     write_durably(_path(folder, host), "".join(lines).encode(), replace=True)
+    worker_file(folder, entry.worker).unlink(missing_ok=True)
     return changed

@@ -4,6 +4,7 @@ Rules:
 
 - The password alone is not enough: no answer, a wrong one or a late one ends the connection before the worker is
   attached, so no builder ever sees it and no order goes to it.
+- Where workers connect by TLS, the certificate must be this worker's own.
 - The refusal is one line of the log with worker, address, expected and got; nothing of the answer is in it.
 - A connection that was lost while the worker attached leaves no worker that looks connected.
 """
@@ -11,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 from buildbot.util.misc import cancelAfter
@@ -21,6 +23,8 @@ from silvermetal_proof.statement import PublicKey
 from twisted.internet import defer
 from twisted.python import log
 
+from silvermetal_master.connections import check_certificate
+
 SECONDS_TO_ANSWER = 30
 METHOD = "proveKey"
 
@@ -30,15 +34,23 @@ class HostWorker(Worker):
 
     public_key = ""
     master_id = ""
+    tls: str | None = None
+    """The folder of settings, where workers connect by TLS."""
+    tls_identity: str | None = None
+    """Of the connection that is attached: subject and digest of its certificate."""
 
-    def checkConfig(self, name: str, password: Any, *, public_key: str, master_id: str, **kwargs: Any) -> None:
+    def checkConfig(
+        self, name: str, password: Any, *, public_key: str, master_id: str, tls: str | None = None, **kwargs: Any
+    ) -> None:
         """Buildbot's check, and the key's form."""
         _ = PublicKey(public_key)
         super().checkConfig(name, password, **kwargs)
 
-    def reconfigService(self, name: str, password: Any, *, public_key: str, master_id: str, **kwargs: Any) -> Any:
+    def reconfigService(
+        self, name: str, password: Any, *, public_key: str, master_id: str, tls: str | None = None, **kwargs: Any
+    ) -> Any:
         """Take the key from now on."""
-        self.public_key, self.master_id = public_key, master_id
+        self.public_key, self.master_id, self.tls = public_key, master_id, tls
         return super().reconfigService(name, password, **kwargs)
 
     def _ask(self, conn: Any) -> Generator[Any, Any, None]:
@@ -57,12 +69,16 @@ class HostWorker(Worker):
     @defer.inlineCallbacks
     def attached(self, conn: Any) -> Generator[Any, Any, None]:
         """Attach the worker when it has proven its key; else end the connection."""
+        identity = None
         try:
+            if self.tls is not None:
+                identity = check_certificate(conn.mind.broker.transport, Path(self.tls), self.workername)
             yield from self._ask(conn)
         except ProofError as error:
             log.msg(f"worker {self.workername} from {conn.get_peer()} is refused: {error}")
             conn.loseConnection()
         else:
+            self.tls_identity = identity
             yield super().attached(conn)
         if conn.mind is not None and conn.mind.broker.disconnected:
             # Lost while it attached: Perspective Broker tells nobody of that, and it would look connected for ever.

@@ -14,6 +14,7 @@ from buildbot.plugins import util
 from buildbot.worker.local import LocalWorker
 
 from silvermetal_master.builders import active_hosts, coordinator_names
+from silvermetal_master.connections import PREFIX
 from silvermetal_master.host_worker import HostWorker
 from silvermetal_master.settings import Settings, password_name
 
@@ -34,6 +35,7 @@ def make_workers(settings: Settings) -> list[Any]:
             max_builds=1,
             public_key=entry.public_key,
             master_id=settings.master.id,
+            tls=str(settings.folder) if settings.master.workers.startswith(PREFIX) else None,
             properties={"host": entry.host, "site": entry.site},
         )
         for entry in active_hosts(settings)

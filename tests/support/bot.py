@@ -36,7 +36,7 @@ from silvermetal_proof.seal import seal
 from silvermetal_proof.statement import SigningKey, make_statement, sign
 from silvermetal_proof.statement.schema import Dependency, DigestSet, InternalParameters
 from twisted.cred.credentials import UsernamePassword
-from twisted.internet import defer, reactor, task
+from twisted.internet import defer, endpoints, reactor, ssl, task
 from twisted.spread import pb
 
 ISO = b"not an ISO, but nobody who only reads statements can know\n" * 2000
@@ -233,12 +233,19 @@ def main(directory: Path, port: int, address: str) -> None:
 
     def refused(failure: Any) -> None:
         print("refused:", failure.getErrorMessage() or failure.type)
-        reactor.stop()
+        if reactor.running:
+            reactor.stop()
 
     entered.addErrback(refused)
     # The avatar must stay referenced, or the master takes the connection for lost.
     entered.addCallback(lambda avatar: setattr(bot, "avatar", avatar))
-    reactor.connectTCP("127.0.0.1", port, factory, bindAddress=(address, 0))
+    keys = directory / "keys"
+    own = ssl.PrivateCertificate.loadPEM((keys / "tls.key").read_bytes() + (keys / "tls.pem").read_bytes())
+    authority = ssl.Certificate.loadPEM((keys / "authority.pem").read_bytes())
+    options = ssl.optionsForClientTLS("master.silvermetal.internal", trustRoot=authority, clientCertificate=own)
+    endpoint = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(address, 0))
+    connecting = endpoints.wrapClientTLS(options, endpoint).connect(factory)
+    connecting.addErrback(refused)
     reactor.run()
 
 

@@ -157,7 +157,7 @@ class Service:
         options |= {k.replace("_", "-"): v for k, v in policy.items()}
         argv = [f"{BIN}/silvermetal-master", "site", str(self.config), "--repository", str(self.repository)]
         argv += ["--recipe", RECIPE, "--url", f"http://127.0.0.1:{self.web}/"]
-        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tcp:{self.pb}:interface=127.0.0.1"]
+        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface=127.0.0.1"]
         for key, value in options.items():
             argv += [f"--{key}", str(value)]
         run(argv)
@@ -172,7 +172,10 @@ class Service:
         argv += ["--master", f"127.0.0.1:{self.pb}", "--store", str(store), "--docker-host", self.engine]
         public = run(argv, input=password + "\n").strip()
         argv = [f"{BIN}/silvermetal-master", "enroll", str(self.config), host, "--public-key", public]
-        run([*argv, "--operator", "op", "--site", "here"], input=password + "\n")
+        argv += ["--operator", "op", "--site", "here", "--csr", str(directory / "keys" / "tls.csr")]
+        run(argv, input=password + "\n")
+        bundle = self.config / "tls" / "workers" / f"{host}.pem"
+        run([f"{BIN}/silvermetal-worker", "admit", str(directory), str(bundle)])
         machine_id = self.folder / f"machine-id-{host}"
         machine_id.write_text(secrets.token_hex(16) + "\n")
         self.workers[host] = TinyWorker(host, directory, store, machine_id)

@@ -67,6 +67,18 @@ def init(directory: Path, **values: str) -> None:
 
 @main.command()
 @click.argument("directory", type=_PATH)
+@click.argument("bundle", type=_PATH)
+@_ends_cleanly
+def admit(directory: Path, bundle: Path) -> None:
+    """Take the certificate in BUNDLE, which the master made; from then on the worker connects by TLS alone."""
+    from silvermetal_worker.certificate import admit as take
+
+    certificate = take(WorkerDirectory(directory), bundle.read_bytes())
+    click.echo(f"admitted until {certificate.not_valid_after_utc:%Y-%m-%d}")
+
+
+@main.command()
+@click.argument("directory", type=_PATH)
 @_ends_cleanly
 def run(directory: Path) -> None:
     """Run the worker in DIRECTORY, in the foreground."""

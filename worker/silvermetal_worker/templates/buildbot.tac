@@ -11,7 +11,7 @@ from pathlib import Path
 import buildbot_worker.pb
 from buildbot_worker.bot import Worker
 from twisted.application import service
-from twisted.internet import threads
+from twisted.internet import endpoints, ssl, threads
 from twisted.python import log
 from twisted.spread import pb
 
@@ -47,6 +47,28 @@ class _Bot(buildbot_worker.pb.BotPb):
 
 
 buildbot_worker.pb.BotPb = _Bot
+
+class _TlsEndpoint:
+    """The master's port by mutual TLS; keys are read at each connect, so that a renewed certificate needs no restart."""
+
+    def __init__(self, reactor, inner):
+        self._reactor, self._inner = reactor, inner
+
+    def connect(self, factory):
+        keys = basedir / "keys"
+        own = ssl.PrivateCertificate.loadPEM((keys / "tls.key").read_bytes() + (keys / "tls.pem").read_bytes())
+        authority = ssl.Certificate.loadPEM((keys / "authority.pem").read_bytes())
+        options = ssl.optionsForClientTLS("master.silvermetal.internal", trustRoot=authority, clientCertificate=own)
+        return endpoints.wrapClientTLS(options, self._inner).connect(factory)
+
+
+if (basedir / "keys" / "tls.pem").exists():
+    _plain = buildbot_worker.pb.clientFromString
+
+    def _tls(reactor, description):
+        return _TlsEndpoint(reactor, _plain(reactor, description))
+
+    buildbot_worker.pb.clientFromString = _tls
 
 application = service.Application("silvermetal-worker")
 worker = Worker(
