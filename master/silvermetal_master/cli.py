@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def main() -> None:
 @click.option("--recipe", default="minimal-live", show_default=True)
 @click.option("--url", default="http://127.0.0.1:8010/", show_default=True, help="Where people find the web pages.")
 @click.option("--web", default="tcp:8010:interface=127.0.0.1", show_default=True, help="Twisted endpoint of the web.")
-@click.option("--workers", default="tcp:9989:interface=127.0.0.1", show_default=True, help="Endpoint for workers.")
+@click.option("--workers", default="tls:9989:interface=127.0.0.1", show_default=True, help="Endpoint for workers.")
 @click.option("--origin", default="silvermetal/ledger", show_default=True, help="The ledger's name.")
 @click.option("--quorum", default=2, show_default=True)
 @click.option("--min-independence", default=2, show_default=True)
@@ -72,9 +73,13 @@ def site(folder: Path, **values: Any) -> None:
 @click.option("--public-key", required=True, help="What `silvermetal-worker init` printed.")
 @click.option("--operator", required=True)
 @click.option("--site", "site_name", required=True)
+@click.option("--csr", type=_PATH, default=None, help="keys/tls.csr of the worker; needed where workers use TLS.")
 @_ends_cleanly
-def enroll(folder: Path, host: str, worker: str | None, public_key: str, operator: str, site_name: str) -> None:
+def enroll(
+    folder: Path, host: str, worker: str | None, public_key: str, operator: str, site_name: str, csr: Path | None
+) -> None:
     """Enrol HOST in the settings in FOLDER; the worker's password is read from standard input."""
+    from silvermetal_master.authority import worker_file
     from silvermetal_master.site import enrol
 
     password = sys.stdin.readline().strip()
@@ -89,8 +94,37 @@ def enroll(folder: Path, host: str, worker: str | None, public_key: str, operato
         site=site_name,
         password=password,
         now=datetime.now(UTC),
+        request=csr.read_bytes() if csr is not None else None,
     )
-    click.echo(f"host {host} is enrolled")
+    hand = f"; give {worker_file(folder, worker or host)} to `silvermetal-worker admit`" if csr is not None else ""
+    click.echo(f"host {host} is enrolled{hand}")
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@click.argument("host")
+@click.option("--csr", type=_PATH, required=True, help="keys/tls.csr of the worker.")
+@_ends_cleanly
+def admit(folder: Path, host: str, csr: Path) -> None:
+    """Give the worker of an enrolled HOST a certificate: its first one, or a new one before the old one ends."""
+    from silvermetal_master.authority import admit as sign_request
+    from silvermetal_master.settings import load
+
+    entry = load(folder, secrets_needed=False, judging=True).host(host)
+    if entry is None or entry.revoked is not None:
+        raise SettingsError(f"host {host}: expected an enrolled host that is not revoked, got none")
+    click.echo(str(sign_request(folder, entry.worker, csr.read_bytes(), datetime.now(UTC))))
+
+
+@main.command("renew")
+@click.argument("folder", type=_PATH)
+@_ends_cleanly
+def renew(folder: Path) -> None:
+    """Make the worker port's certificate anew; the running master takes it for the next connection."""
+    from silvermetal_master.authority import renew_server, server_file
+
+    renew_server(folder, datetime.now(UTC))
+    click.echo(str(server_file(folder)))
 
 
 @main.command("make-secrets")
@@ -118,13 +152,38 @@ def operator(folder: Path, name: str) -> None:
 
 @main.command()
 @click.argument("folder", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_ends_cleanly
-def check(folder: Path) -> None:
-    """Check the settings in FOLDER."""
-    from silvermetal_master.settings import load
+def check(folder: Path, as_json: bool) -> None:
+    """Check the settings in FOLDER, and the operators' signatures over its hosts."""
+    from silvermetal_master.enrolments import check_enrolments
 
-    settings = load(folder)
+    settings, hosts = check_enrolments(folder)
+    if as_json:
+        found = {"ok": True, "quorum": settings.policy.quorum, "recipe": settings.recipe}
+        click.echo(json.dumps({**found, "hosts": hosts}, sort_keys=True, indent=2))
+        return
     click.echo(f"{folder}: {len(settings.hosts)} hosts, quorum {settings.policy.quorum}, recipe {settings.recipe}")
+    for host in hosts:
+        vouched = f"signed by operator {host['operator']}" if host["signed"] else host["unsigned"]
+        click.echo(f"  {host['host']}: {vouched}{', revoked ' + host['revoked'] if host['revoked'] else ''}")
+
+
+@main.command()
+@click.argument("folder", type=_PATH)
+@click.argument("host")
+@click.option("--reason", required=True, help="One line; it stands in the entry.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_ends_cleanly
+def revoke(folder: Path, host: str, reason: str, as_json: bool) -> None:
+    """Shut HOST out from now on: what its key signs counts no more, also in a build that runs."""
+    from silvermetal_master.enrolments import revoke as shut_out
+
+    entry = shut_out(folder, host, reason, datetime.now(UTC))
+    if as_json:
+        click.echo(json.dumps({"ok": True, "host": host, "revoked": entry.revoked}, sort_keys=True, indent=2))
+        return
+    click.echo(f"host {host} is revoked since {entry.revoked}; restart the master to end its connection")
 
 
 @main.command()

@@ -16,6 +16,7 @@ from typing import Any
 from buildbot.plugins import secrets, util
 
 from silvermetal_master.builders import make_builders
+from silvermetal_master.connections import use_tls
 from silvermetal_master.database import engine_settings
 from silvermetal_master.gitea.events import GiteaEvents
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
@@ -57,6 +58,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
     :raises SettingsError: naming the file and the key that is wrong.
     """
     settings = load(folder)
+    use_tls(folder)
     return {
         "title": settings.master.title,
         "titleURL": settings.master.url,

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from importlib import resources
@@ -77,6 +78,9 @@ def run(basedir: Path) -> NoReturn:
     check_database(basedir, settings.master.database)
     for sentence in recover(basedir.resolve() / STATE_FOLDER, settings):
         print(f"silvermetal-master: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the service's own log
+    # Buildbot cannot end a build whose database it cannot open: no soft limit may come before the hard one.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     twistd = Path(sys.executable).with_name("twistd")
     os.chdir(basedir)
     # The project's own tools (silvermetal, silvermetal-resolve-lock) stand beside the interpreter.

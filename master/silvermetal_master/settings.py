@@ -23,8 +23,8 @@ from silvermetal_proof.model import Line, Name, Record
 from silvermetal_master.database import engine_settings
 from silvermetal_master.errors import SettingsError
 
-Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix):[^\s]{1,400}\z")]
-"""A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``."""
+Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
+"""A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
 
 
 class MasterSettings(Record):

@@ -18,6 +18,7 @@ from silvermetal_proof.host import HostEntry
 from silvermetal_proof.model import format_time
 from silvermetal_proof.statement import SigningKey
 
+from silvermetal_master.authority import CA_KEY, admit, authority_file, make_authority
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.settings import HOOK_SECRET, MASTER_KEY, load, needed_secrets, password_name
 
@@ -82,6 +83,8 @@ def write_site(
     write_secret(folder / "secrets" / MASTER_KEY, key.pem)
     write_secret(folder / "secrets" / HOOK_SECRET, secrets.token_hex(32).encode())
     (folder / "master.pub").write_text(f"{key.public.hex}\n", encoding="ascii")
+    if workers.startswith("tls:"):
+        make_authority(folder)
 
 
 def make_secrets(folder: Path) -> list[str]:
@@ -98,13 +101,28 @@ def make_secrets(folder: Path) -> list[str]:
             if name == MASTER_KEY:
                 (folder / "master.pub").write_text(f"{key.public.hex}\n", encoding="ascii")
             made.append(name)
+    if settings.master.workers.startswith("tls:") and not authority_file(folder).exists():
+        make_authority(folder)
+        made.append(CA_KEY)
     return made
 
 
 def enrol(
-    folder: Path, *, host: str, worker: str, public_key: str, operator: str, site: str, password: str, now: datetime
+    folder: Path,
+    *,
+    host: str,
+    worker: str,
+    public_key: str,
+    operator: str,
+    site: str,
+    password: str,
+    now: datetime,
+    request: bytes | None = None,
 ) -> HostEntry:
-    """Write ``hosts/<host>.toml`` and the worker's password. :raises ProofError: when a value is wrong."""
+    """Write ``hosts/<host>.toml``, the worker's password and, for TLS, its certificate.
+
+    :raises ProofError: when a value is wrong. :raises SettingsError: when the certificate's request is.
+    """
     entry = HostEntry.from_plain(
         {
             "host": host,
@@ -117,6 +135,8 @@ def enrol(
         what=f"host {host}",
     )
     _ = entry.key
+    if request is not None:
+        admit(folder, worker, request, now)
     lines = [f"{name} = {_toml_string(value)}" for name, value in entry.plain().items()]
     path = folder / "hosts" / f"{host}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 Rules:
 
-- A host's worker runs one build at a time; its password is a secret of the master.
+- A host's worker runs one build at a time; its password is a secret of the master, and it proves its key at connect.
 - A coordinator is not quarantined: a failed verdict is no fault of the machine that reached it.
 """
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from buildbot.plugins import util
-from buildbot.worker import Worker
 from buildbot.worker.local import LocalWorker
 
 from silvermetal_master.builders import active_hosts, coordinator_names
+from silvermetal_master.connections import PREFIX
+from silvermetal_master.host_worker import HostWorker
 from silvermetal_master.settings import Settings, password_name
 
 
@@ -28,10 +29,13 @@ class Coordinator(LocalWorker):
 def make_workers(settings: Settings) -> list[Any]:
     """All workers."""
     hosts = [
-        Worker(
+        HostWorker(
             entry.worker,
             util.Secret(password_name(entry.worker)),
             max_builds=1,
+            public_key=entry.public_key,
+            master_id=settings.master.id,
+            tls=str(settings.folder) if settings.master.workers.startswith(PREFIX) else None,
             properties={"host": entry.host, "site": entry.site},
         )
         for entry in active_hosts(settings)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from silvermetal_master.authority import worker_file
 from silvermetal_master.site import enrol, write_site
 
 from silvermetal_demo.cell import Cell, Part
@@ -57,7 +58,7 @@ class Master:
             recipe=recipe,
             url=self.url,
             web=f"tcp:{self.ports.web}:interface={self.address}",
-            workers=f"tcp:{self.ports.workers}:interface={self.address}",
+            workers=f"tls:{self.ports.workers}:interface={self.address}",
             origin="silvermetal/demo",
             quorum=2,
             min_independence=kind.independence,
@@ -83,7 +84,10 @@ class Master:
             site="this-machine",
             password=password,
             now=datetime.now(UTC),
+            request=(plan.worker_dir / "keys" / "tls.csr").read_bytes(),
         )
+        admit: list[str | Path] = [plan.venv / "bin" / "silvermetal-worker", "admit", plan.worker_dir]
+        self._cell.run([*admit, worker_file(self.config, plan.name)], timeout=60, env=self._environment)
 
     def notify_command(self, repository_url: str) -> list[str]:
         """What the repository's hook runs."""

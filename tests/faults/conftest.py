@@ -16,7 +16,7 @@ from tests.support.service import missing_for_service
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
-    """A master, two hosts, a deadline of 25 s."""
+    """A master, two hosts, a deadline of 40 s."""
     lacking = missing_for_service()
     if lacking is not None:
         pytest.skip(f"this machine lacks {lacking}")
@@ -26,7 +26,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
         subprocess.run(
             ["docker", "-H", running.url, "load"], input=archive, check=True, capture_output=True, timeout=60
         )
-        with faulty(folder, running.url, image, deadline=25, build_timeout=20) as ready:
+        with faulty(folder, running.url, image, deadline=40, build_timeout=30) as ready:
             yield ready
 
 

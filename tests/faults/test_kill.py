@@ -9,20 +9,21 @@ from tests.support.faulty import Faulty
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.system
+STEPS = {"Handover": "handover", "Build": "build", "Attest": "attest", "CollectStatement": "collect"}
 
 
 @pytest.mark.parametrize(
     "place",
     [
         "before-Pin",
-        "after-Pin",
+        pytest.param("after-Pin", marks=pytest.mark.bench),
         "before-FanOut",
         "before-Build",
-        "before-Judge",
+        pytest.param("before-Judge", marks=pytest.mark.bench),
         "after-Judge",
         "before-append",
         "before-note",
-        "after-Record",
+        pytest.param("after-Record", marks=pytest.mark.bench),
     ],
 )
 def test_master_is_killed(faults: Faulty, place: str) -> None:
@@ -37,11 +38,19 @@ def test_master_is_killed(faults: Faulty, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", ["before-Handover", "after-Handover", "before-Build", "before-Attest", "before-CollectStatement"]
+    "place",
+    [
+        "before-Handover",
+        pytest.param("after-Handover", marks=pytest.mark.bench),
+        "before-Build",
+        pytest.param("before-Attest", marks=pytest.mark.bench),
+        "before-CollectStatement",
+    ],
 )
 def test_worker_is_killed(faults: Faulty, place: str) -> None:
     tag = f"v1-kill-worker-{place}"
     faults.strike_at(tag, place)
+    faults.wait_step("host-b", STEPS[place.partition("-")[2]])
     faults.worker_program("host-b").kill()
     faults.holds.clear()
     faults.restart_worker("host-b")

@@ -33,7 +33,9 @@ def test_two_masters_on_one_folder(faults: Faulty) -> None:
     faults.sound(next_tag="v2-two-masters")
 
 
-@pytest.mark.parametrize("size", [0, 4096, 50_000])
+@pytest.mark.parametrize(
+    "size", [pytest.param(0, marks=pytest.mark.bench), pytest.param(4096, marks=pytest.mark.bench), 50_000]
+)
 def test_truncated_database(faults: Faulty, size: int) -> None:
     faults.running_master.stop()
     database = faults.basedir / "state.sqlite"

@@ -7,7 +7,8 @@ Rules:
 - Without ``attack.py`` in its directory it lies only about having built: the statement is whole and well signed, over
   :data:`ISO`; so a test changes one thing and all else holds.
 - ``attack.py`` is read for each build and may define ``says(statement, order)``, ``signs(payload, key, order)``,
-  ``seals(envelope, order)``, ``uploads(writer, sealed)`` and ``runs(update, command)``.
+  ``seals(envelope, order)``, ``uploads(writer, sealed)`` and ``runs(update, command)``; for each connect
+  ``proves(master, worker, nonce)``.
 - What it signed last stays in its directory, for an accomplice.
 """
 
@@ -26,6 +27,7 @@ from buildbot_worker.commands import registry
 from silvermetal_proof import canonical
 from silvermetal_proof.digest import Measurement, measure
 from silvermetal_proof.host import HostEvidence
+from silvermetal_proof.host.challenge import answer
 from silvermetal_proof.host.evidence import Cpu, Engine, Kernel, application_hash
 from silvermetal_proof.model import format_time
 from silvermetal_proof.order import Order
@@ -34,7 +36,7 @@ from silvermetal_proof.seal import seal
 from silvermetal_proof.statement import SigningKey, make_statement, sign
 from silvermetal_proof.statement.schema import Dependency, DigestSet, InternalParameters
 from twisted.cred.credentials import UsernamePassword
-from twisted.internet import defer, reactor, task
+from twisted.internet import defer, endpoints, reactor, ssl, task
 from twisted.spread import pb
 
 ISO = b"not an ISO, but nobody who only reads statements can know\n" * 2000
@@ -211,6 +213,12 @@ class Bot(pb.Referenceable):
         commands = dict.fromkeys(registry.getAllCommandNames(), "3.3")
         return {"version": version, "system": "posix", "basedir": "/", "environ": {}, "worker_commands": commands}
 
+    def remote_proveKey(self, master: str, worker: str, nonce: bytes) -> Any:
+        attack = self.host.attack
+        if "proves" in attack:
+            return attack["proves"](master, worker, nonce)
+        return answer(self.host.key, own_name=self.host.settings["name"], master=master, worker=worker, nonce=nonce)
+
     def remote_setBuilderList(self, builders: list[tuple[str, str]]) -> dict[str, Builder]:
         return {name: Builder(self.host) for name, _folder in builders}
 
@@ -225,12 +233,19 @@ def main(directory: Path, port: int, address: str) -> None:
 
     def refused(failure: Any) -> None:
         print("refused:", failure.getErrorMessage() or failure.type)
-        reactor.stop()
+        if reactor.running:
+            reactor.stop()
 
     entered.addErrback(refused)
     # The avatar must stay referenced, or the master takes the connection for lost.
     entered.addCallback(lambda avatar: setattr(bot, "avatar", avatar))
-    reactor.connectTCP("127.0.0.1", port, factory, bindAddress=(address, 0))
+    keys = directory / "keys"
+    own = ssl.PrivateCertificate.loadPEM((keys / "tls.key").read_bytes() + (keys / "tls.pem").read_bytes())
+    authority = ssl.Certificate.loadPEM((keys / "authority.pem").read_bytes())
+    options = ssl.optionsForClientTLS("master.silvermetal.internal", trustRoot=authority, clientCertificate=own)
+    endpoint = endpoints.TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(address, 0))
+    connecting = endpoints.wrapClientTLS(options, endpoint).connect(factory)
+    connecting.addErrback(refused)
     reactor.run()
 
 

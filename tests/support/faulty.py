@@ -74,6 +74,16 @@ class Faulty(Service):
         self.push_tag(tag)
         self.holds.wait(place, self.running_master)
 
+    def wait_step(self, host: str, step: str) -> None:
+        """Until ``host`` is in ``step`` of the build that runs now."""
+
+        def in_step() -> bool:
+            builds = [b for b in self.builds_of(f"iso@{host}") if not b["complete"]]
+            steps = self.api(f"builds/{builds[-1]['buildid']}/steps")["steps"] if builds else []
+            return any(s["name"] == step and s["started_at"] and not s["complete"] for s in steps)
+
+        wait_until(in_step, f"{host} in its step {step}", timeout=60, programs=[self.running_master])
+
     def restart_master(self) -> None:
         self.start_master()
         self.wait_connected(*self.workers)

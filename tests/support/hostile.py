@@ -46,7 +46,7 @@ class Liar(TinyWorker):
         new.write_text(code)
         new.replace(self.directory / "attack.py")
 
-    def start(self) -> None:
+    def start(self, before: str = "") -> None:
         argv = [sys.executable, bot.__file__, str(self.directory), str(self.port), self.address]
         self.program = Program(argv, self.directory / "worker.log")
 
@@ -113,12 +113,12 @@ def locked_package(folder: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def hostile(folder: Path, *, operator: bool = False, **policy: int) -> Iterator[Hostile]:
+def hostile(folder: Path, *, operator: bool = False, kind: type[Hostile] = Hostile, **policy: int) -> Iterator[Any]:
     """A running master with two liars; ended at the end."""
     if shutil.which("git") is None:
         pytest.skip("this machine lacks the program git")
     image = f"sha256:{'5' * 64}"
-    running = Hostile(folder, free_port(), free_port(), "unix:///nowhere", image)
+    running = kind(folder, free_port(), free_port(), "unix:///nowhere", image)
     running.write_settings(["host-a", "host-b"], **{"min_independence": 2, **policy})
     if operator:
         run([f"{BIN}/silvermetal-master", "operator", str(running.config), OPERATOR], input=PASSWORD + "\n")

@@ -80,9 +80,14 @@ class TinyWorker:
         """Shell text that the recipe sources on this host; empty for good behaviour."""
         (self.store / "behaviour").write_text(snippet)
 
-    def start(self) -> None:
-        script = f"mount --bind {self.machine_id} /etc/machine-id && exec {BIN}/silvermetal-worker run {self.directory}"
-        self.program = Program(["unshare", "--mount", "sh", "-c", script], self.directory / "worker.log")
+    def argv(self, before: str = "") -> list[str]:
+        """How the worker is called; ``before`` is in front of its command (``faketime …``)."""
+        call = f"{before} {BIN}/silvermetal-worker run {self.directory}".strip()
+        script = f"mount --bind {self.machine_id} /etc/machine-id && exec {call}"
+        return ["unshare", "--mount", "sh", "-c", script]
+
+    def start(self, before: str = "") -> None:
+        self.program = Program(self.argv(before), self.directory / "worker.log")
 
     def stop(self) -> None:
         if self.program is not None:
@@ -152,7 +157,7 @@ class Service:
         options |= {k.replace("_", "-"): v for k, v in policy.items()}
         argv = [f"{BIN}/silvermetal-master", "site", str(self.config), "--repository", str(self.repository)]
         argv += ["--recipe", RECIPE, "--url", f"http://127.0.0.1:{self.web}/"]
-        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tcp:{self.pb}:interface=127.0.0.1"]
+        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface=127.0.0.1"]
         for key, value in options.items():
             argv += [f"--{key}", str(value)]
         run(argv)
@@ -167,15 +172,20 @@ class Service:
         argv += ["--master", f"127.0.0.1:{self.pb}", "--store", str(store), "--docker-host", self.engine]
         public = run(argv, input=password + "\n").strip()
         argv = [f"{BIN}/silvermetal-master", "enroll", str(self.config), host, "--public-key", public]
-        run([*argv, "--operator", "op", "--site", "here"], input=password + "\n")
+        argv += ["--operator", "op", "--site", "here", "--csr", str(directory / "keys" / "tls.csr")]
+        run(argv, input=password + "\n")
+        bundle = self.config / "tls" / "workers" / f"{host}.pem"
+        run([f"{BIN}/silvermetal-worker", "admit", str(directory), str(bundle)])
         machine_id = self.folder / f"machine-id-{host}"
         machine_id.write_text(secrets.token_hex(16) + "\n")
         self.workers[host] = TinyWorker(host, directory, store, machine_id)
 
-    def start_master(self) -> None:
+    def start_master(self, *before: str) -> None:
         if not (self.basedir / "buildbot.tac").exists():
             run([f"{BIN}/silvermetal-master", "init", str(self.basedir), "--config", str(self.config)], timeout=120)
-        self.master = Program([f"{BIN}/silvermetal-master", "run", str(self.basedir)], self.folder / "master.log")
+        self.master = Program(
+            [*before, f"{BIN}/silvermetal-master", "run", str(self.basedir)], self.folder / "master.log"
+        )
         wait_until(lambda: self._answers(), "the master's web page", timeout=60, programs=[self.master])
 
     def _answers(self) -> bool:

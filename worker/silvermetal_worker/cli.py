@@ -20,7 +20,7 @@ from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.order import MAX_ORDER_BYTES, Order
 
 from silvermetal_worker import enrol
-from silvermetal_worker.errors import EXIT_BUILD_FAILED, EXIT_FINDINGS, EXIT_HOST_NOT_READY, WorkerError
+from silvermetal_worker.errors import EXIT_BUILD_FAILED, EXIT_FINDINGS, EXIT_HOST_NOT_READY, EXIT_USAGE, WorkerError
 from silvermetal_worker.settings import WorkerDirectory
 
 _PATH = click.Path(path_type=Path)
@@ -67,10 +67,40 @@ def init(directory: Path, **values: str) -> None:
 
 @main.command()
 @click.argument("directory", type=_PATH)
+@click.argument("bundle", type=_PATH)
+@_ends_cleanly
+def admit(directory: Path, bundle: Path) -> None:
+    """Take the certificate in BUNDLE, which the master made; from then on the worker connects by TLS alone."""
+    from silvermetal_worker.certificate import admit as take
+
+    certificate = take(WorkerDirectory(directory), bundle.read_bytes())
+    click.echo(f"admitted until {certificate.not_valid_after_utc:%Y-%m-%d}")
+
+
+@main.command()
+@click.argument("directory", type=_PATH)
 @_ends_cleanly
 def run(directory: Path) -> None:
     """Run the worker in DIRECTORY, in the foreground."""
     enrol.run(WorkerDirectory(directory))
+
+
+@main.command()
+@click.option("--master", required=True, help="The master's id, as it stands in the challenge.")
+@click.option("--worker", required=True, help="The worker that is asked.")
+@click.option("--nonce", required=True, help="The master's nonce, hex digits.")
+@_ends_cleanly
+def prove(master: str, worker: str, nonce: str) -> None:
+    """Answer the master's key challenge: print the signature, hex digits. Buildbot's worker process calls it."""
+    from silvermetal_proof.host.challenge import answer
+
+    directory = WorkerDirectory.from_environment()
+    try:
+        question = bytes.fromhex(nonce)
+    except ValueError:
+        raise WorkerError("--nonce: expected hex digits, got others", EXIT_USAGE) from None
+    name = directory.settings.name
+    click.echo(answer(directory.signing_key(), own_name=name, master=master, worker=worker, nonce=question).hex())
 
 
 @main.command()

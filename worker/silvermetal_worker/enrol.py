@@ -17,6 +17,7 @@ from typing import NoReturn
 from silvermetal_proof import ProofError
 from silvermetal_proof.statement import PublicKey, SigningKey
 
+from silvermetal_worker.certificate import KEY, REQUEST, make_request
 from silvermetal_worker.errors import EXIT_HOST_NOT_READY, EXIT_USAGE, WorkerError
 from silvermetal_worker.settings import DIRECTORY_VARIABLE, WorkerDirectory, WorkerSettings
 
@@ -51,6 +52,9 @@ def init(path: Path, values: dict[str, object], password: str) -> PublicKey:
     key = SigningKey.generate()
     _write(path / "keys" / "signing.pem", key.pem, 0o600)
     _write(path / "keys" / "signing.pub", f"{key.public.hex}\n".encode(), 0o644)
+    tls_key, request = make_request(settings.name)
+    _write(path / "keys" / KEY, tls_key, 0o600)
+    _write(path / "keys" / REQUEST, request, 0o644)
     _write(path / "password", f"{password}\n".encode(), 0o600)
     tac = resources.files("silvermetal_worker").joinpath("templates/buildbot.tac").read_bytes()
     _write(path / "buildbot.tac", tac, 0o644)

@@ -103,7 +103,9 @@ class CollectStatement(_Collect):
         address = None
         if isinstance(peer, str) and ":" in peer:
             address = peer.rpartition(":")[0].strip("[]")[:64]
-        return json.dumps({"worker": self.worker.workername, "peer": address}, sort_keys=True).encode("ascii")
+        identity = getattr(self.worker, "tls_identity", None)
+        seen = {"worker": self.worker.workername, "peer": address, "tls_identity": identity}
+        return json.dumps(seen, sort_keys=True).encode("ascii")
 
     async def run(self) -> int:
         """Collect."""

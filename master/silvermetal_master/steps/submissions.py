@@ -43,6 +43,7 @@ async def _observation(master: Any, build: dict[str, Any], attempts: int) -> Obs
     return Observation(
         worker=seen["worker"],
         peer=seen["peer"],
+        tls_identity=seen.get("tls_identity"),
         started=_moment(build["started_at"]),
         finished=_moment(build["complete_at"]),
         attempts=max(1, attempts),

@@ -64,6 +64,7 @@ def examine(case: Case, submission: Submission) -> Examined:
             size=statement.predicate.artefact.size if statement else None,
             statement=digest,
             peer=observation.peer if observation is not None else None,
+            tls_identity=observation.tls_identity if observation is not None else None,
             evidence=statement.predicate.evidence if statement else None,
             seconds=_seconds(observation),
         ),

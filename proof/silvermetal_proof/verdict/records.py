@@ -103,6 +103,8 @@ class HostResult(Record):
     statement: Sha256 | None = None
     """Digest of the worker's envelope."""
     peer: Annotated[str, Field(max_length=64)] | None = None
+    tls_identity: Line | None = None
+    """Subject and digest of the certificate that the host connected with, as the master saw it."""
     evidence: HostEvidence | None = None
     seconds: int | None = None
     """How long the host's build took, as the master saw it."""

@@ -114,4 +114,4 @@ def test_the_workers_application_imports_no_engine_library() -> None:
     for package in ("silvermetal_worker", "silvermetal_master"):
         text = resources.files(package).joinpath("templates/buildbot.tac").read_text()
         names = re.findall(r"^\s*(?:from|import) ([a-z_]+)", text, re.MULTILINE)
-        assert set(names) <= {"os", "pathlib", "buildbot", "buildbot_worker", "twisted"}, names
+        assert set(names) <= {"os", "pathlib", "subprocess", "buildbot", "buildbot_worker", "twisted"}, names

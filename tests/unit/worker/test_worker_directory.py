@@ -28,12 +28,12 @@ def directory(tmp_path: Path) -> Path:
 def test_a_new_folder_has_a_key_of_its_own_and_private_modes(directory: Path) -> None:
     modes = {str(p.relative_to(directory)): p.stat().st_mode & 0o777 for p in directory.rglob("*")}
     assert modes["keys"] == 0o700
-    assert modes["keys/signing.pem"] == modes["password"] == 0o600
+    assert modes["keys/signing.pem"] == modes["keys/tls.key"] == modes["password"] == 0o600
     key = SigningKey.from_pem((directory / "keys" / "signing.pem").read_bytes())
     assert (directory / "keys" / "signing.pub").read_text() == f"{key.public.hex}\n"
     assert (directory / "password").read_text() == "the password\n"
     for path in directory.rglob("*"):
-        if path.is_file() and path.name not in ("signing.pem", "password"):
+        if path.is_file() and path.name not in ("signing.pem", "tls.key", "password"):
             assert b"the password" not in path.read_bytes()
             assert b"PRIVATE KEY" not in path.read_bytes()
 
