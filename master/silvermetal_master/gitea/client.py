@@ -1,0 +1,177 @@
+"""A small client of Gitea's releases, over treq.
+
+Rules:
+
+- The token is in one header, never in a URL, an error or a log; it is sent to the configured server alone.
+- Every call has a timeout and a bounded answer; files are streamed both ways and never whole in memory.
+- What asks only (GET) is tried again after 5xx and lost connections, with backoff, a bounded number of times. What
+  changes something is not: whoever called looks first what is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
+
+import treq
+from twisted.internet import defer, error
+from twisted.internet.task import deferLater
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
+
+CALL_SECONDS = 60
+TRANSFER_SECONDS = 6 * 3600
+TRIES = 4
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+PAGE = 50
+_LOST = (ResponseFailed, ResponseNeverReceived, error.ConnectError, error.ConnectionLost, error.ConnectionDone)
+
+
+class GiteaError(Exception):
+    """The server did not do what was asked; the text says expected and got."""
+
+
+class GiteaClient:
+    """One repository's releases. ``url`` is the server's, without ``/api/v1``; ``backoff`` is in seconds."""
+
+    def __init__(
+        self, reactor: Any, url: str, owner: str, repository: str, token: str, *, backoff: float = 2.0
+    ) -> None:
+        self._reactor = reactor
+        self._server = url.rstrip("/")
+        self._base = f"{self._server}/api/v1/repos/{quote(owner, safe='')}/{quote(repository, safe='')}"
+        self._token = token
+        self._backoff = backoff
+        self._agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False), connectTimeout=30)
+
+    async def releases(self, tag: str) -> list[dict[str, Any]]:
+        """Every release of a tag, drafts too."""
+        found: list[dict[str, Any]] = []
+        for page in range(1, 1000):
+            part = await self._json("GET", "/releases?" + urlencode({"page": page, "limit": PAGE}), 200)
+            found += [r for r in part if r.get("tag_name") == tag]
+            if not part:
+                return found
+        raise GiteaError("releases: expected an end of the list, got a thousand pages")
+
+    async def release(self, number: int) -> dict[str, Any]:
+        """One release by its id."""
+        return dict(await self._json("GET", f"/releases/{number}", 200))
+
+    async def create_draft(self, tag: str, title: str, body: str, commit: str) -> dict[str, Any]:
+        """Make a draft."""
+        option = {"tag_name": tag, "target_commitish": commit, "name": title, "body": body, "draft": True}
+        return dict(await self._json("POST", "/releases", 201, option))
+
+    async def undraft(self, number: int) -> None:
+        """Publish a draft."""
+        await self._json("PATCH", f"/releases/{number}", 200, {"draft": False})
+
+    async def delete_asset(self, release: int, asset: int) -> None:
+        """Remove one asset."""
+        await self._json("DELETE", f"/releases/{release}/assets/{asset}", 204)
+
+    async def upload(self, release: int, name: str, path: Path) -> None:
+        """Stream a file into a new asset."""
+        with path.open("rb") as stream:
+            where = f"/releases/{release}/assets?" + urlencode({"name": name})
+            await self._json("POST", where, 201, stream=stream)
+
+    async def digest(self, asset: dict[str, Any]) -> str:
+        """The SHA-256 of an asset, downloaded and hashed as it arrives, as ``sha256:<64 hex>``."""
+        url = str(asset.get("browser_download_url", ""))
+        if not url.startswith(f"{self._server}/"):
+            raise GiteaError(f"asset {asset.get('name')}: expected an address below {self._server}/, got {url[:200]}")
+
+        async def once() -> str:
+            response = await self._send("GET", url, TRANSFER_SECONDS)
+            _expect(response, 200, "GET asset")
+            whole = hashlib.sha256()
+            await response.collect(whole.update)
+            return f"sha256:{whole.hexdigest()}"
+
+        return str(await self._again(lambda: self._bounded(once(), TRANSFER_SECONDS, "GET asset")))
+
+    async def _json(
+        self, method: str, path: str, expected: int, body: Any = None, *, stream: BinaryIO | None = None
+    ) -> Any:
+        seconds = CALL_SECONDS if stream is None else TRANSFER_SECONDS
+
+        async def once() -> Any:
+            response = await self._send(method, f"{self._base}{path}", seconds, body, stream)
+            parts: list[bytes] = []
+
+            def take(block: bytes) -> None:
+                parts.append(block)
+                if sum(map(len, parts)) > MAX_ANSWER_BYTES:
+                    raise GiteaError(f"{method}: expected at most {MAX_ANSWER_BYTES} bytes, got more")
+
+            await response.collect(take)
+            data = b"".join(parts)
+            _expect(response, expected, f"{method} {path.partition('?')[0]}", data)
+            try:
+                return json.loads(data) if data else None
+            except ValueError:
+                raise GiteaError(f"{method} {path.partition('?')[0]}: expected JSON, got something else") from None
+
+        def bounded() -> Any:
+            return self._bounded(once(), seconds, method)
+
+        return await (self._again(bounded) if method == "GET" else bounded())
+
+    async def _bounded(self, call: Any, seconds: float, what: str) -> Any:
+        """A call with its whole answer, within its time."""
+        try:
+            return await defer.ensureDeferred(call).addTimeout(seconds, self._reactor)
+        except defer.TimeoutError:
+            raise _LostError(f"{what}: expected an end within {seconds:g} s, got none") from None
+        except _LOST as lost:
+            raise _LostError(f"{what}: expected a whole answer, got {type(lost).__name__}") from None
+
+    async def _send(
+        self, method: str, url: str, seconds: float, body: Any = None, stream: BinaryIO | None = None
+    ) -> Any:
+        headers = {"Authorization": f"token {self._token}", "Accept": "*/*"}
+        data: Any = None
+        if stream is not None:
+            headers["Content-Type"], data = "application/octet-stream", stream
+        elif body is not None:
+            headers["Content-Type"], data = "application/json", json.dumps(body).encode()
+        try:
+            # No redirect is followed: the token is for this server.
+            return await treq.request(
+                method,
+                url,
+                headers=headers,
+                data=data,
+                agent=self._agent,
+                timeout=seconds,
+                reactor=self._reactor,
+                allow_redirects=False,
+                unbuffered=True,
+            )
+        except (*_LOST, defer.CancelledError, error.TimeoutError) as lost:
+            raise _LostError(f"{method}: expected an answer, got {type(lost).__name__}") from None
+
+    async def _again(self, once: Any) -> Any:
+        for number in range(1, TRIES + 1):
+            try:
+                return await once()
+            except _LostError:
+                if number == TRIES:
+                    raise
+            await deferLater(self._reactor, self._backoff * 2 ** (number - 1))
+        raise AssertionError("not reached")
+
+
+class _LostError(GiteaError):
+    """No answer, or one that may be another next time."""
+
+
+def _expect(response: Any, expected: int, what: str, data: bytes = b"") -> None:
+    if response.code != expected:
+        kind = _LostError if response.code >= 500 or response.code == 429 else GiteaError
+        said = data[:300].decode("utf-8", "replace").strip()
+        raise kind(f"{what}: expected {expected}, got {response.code} {said}".strip())

@@ -1,0 +1,1 @@
+"""The stand-ins of the tests, each beside what checks it."""

@@ -1,0 +1,146 @@
+"""A stand-in for Gitea's releases: the endpoints that we use, on a port of its own.
+
+Rules:
+
+- Every request and every answer is checked against Gitea's published description; what it does not have is kept in
+  ``wrong``, which a test looks at, and answered by 400.
+- ``faults`` plays a server in trouble: ``error`` answers 502 and does nothing, ``lost`` does it and hangs up, ``half``
+  keeps half of an upload and hangs up.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from tests.fakes.gitea.description import Description, NotDescribedError
+
+AT = "2026-01-01T00:00:00Z"
+TOKEN = "token-of-the-test"
+
+
+class Gitea:
+    def __init__(self) -> None:
+        self.releases: dict[int, dict[str, Any]] = {}
+        self.files: dict[int, bytes] = {}
+        self.wrong: list[str] = []
+        self.calls: list[str] = []
+        self.faults: dict[int, str] = {}
+        """Number of the call, from 0, to what goes wrong with it."""
+        self.lock = threading.Lock()
+        self.description = Description()
+        self._next = 1
+        outer = self
+
+        class Handler(_Handler):
+            gitea = outer
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Gitea:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    def number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def asset(self, name: str, data: bytes) -> dict[str, Any]:
+        number = self.number()
+        self.files[number] = data
+        url = f"{self.url}/attachments/{number}"
+        return {"id": number, "name": name, "size": len(data), "browser_download_url": url, "created_at": AT}
+
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any, raw: bytes) -> tuple[int, Any]:
+        parts = [unquote(p) for p in path.split("/")[6:]]
+        if parts[:1] != ["releases"]:
+            return 404, {"message": "no such page"}
+        if len(parts) == 1:
+            return self._collection(method, query, body)
+        release = self.releases.get(int(parts[1]))
+        if release is None:
+            return 404, {"message": "no such release"}
+        if len(parts) == 2:
+            if method == "PATCH":
+                release.update(body)
+            return 200, release
+        if method == "POST":
+            made = self.asset(query["name"], raw)
+            release["assets"].append(made)
+            return 201, made
+        if method == "DELETE":
+            release["assets"] = [a for a in release["assets"] if a["id"] != int(parts[3])]
+            return 204, None
+        return 200, release["assets"]
+
+    def _collection(self, method: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if method == "GET":
+            page, limit = int(query.get("page", 1)), int(query.get("limit", 30))
+            return 200, list(self.releases.values())[(page - 1) * limit : page * limit]
+        if any(r["tag_name"] == body["tag_name"] for r in self.releases.values()):
+            return 409, {"message": "Release is has no Tag"}
+        number = self.number()
+        url = f"{self.url}/o/r/releases/tag/{body['tag_name']}"
+        self.releases[number] = {"id": number, "assets": [], "html_url": url, "created_at": AT, **body}
+        return 201, self.releases[number]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    gitea: Gitea
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+    def _serve(self) -> None:
+        gitea = self.gitea
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        address = urlsplit(self.path)
+        query = dict(parse_qsl(address.query))
+        kind = self.headers.get("Content-Type") or ""
+        with gitea.lock:
+            fault = gitea.faults.pop(len(gitea.calls), "")
+            gitea.calls.append(f"{self.command} {address.path}")
+            if self.headers.get("Authorization") != f"token {TOKEN}":
+                return self._send(404, b"{}")
+            if fault == "error":
+                return self._send(502, b"{}")
+            if address.path.startswith("/attachments/"):
+                data = gitea.files[int(address.path.rpartition("/")[2])]
+                return self._hang_up() if fault else self._send(200, data)
+            body = json.loads(raw) if kind == "application/json" else None
+            try:
+                gitea.description.check_request(self.command, address.path, query, kind, body)
+                if fault == "half":
+                    raw = raw[: len(raw) // 2]
+                status, answer = gitea.answer(self.command, address.path, query, body, raw)
+                gitea.description.check_answer(self.command, address.path, status, answer)
+            except NotDescribedError as error:
+                gitea.wrong.append(str(error))
+                return self._send(400, json.dumps({"message": str(error)}).encode())
+            if fault:
+                return self._hang_up()
+            return self._send(status, b"" if answer is None else json.dumps(answer).encode())
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+
+    def _send(self, status: int, data: bytes) -> None:
+        self.send_response(status)
+        if status != 204:
+            self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if status != 204:
+            self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve

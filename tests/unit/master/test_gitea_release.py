@@ -1,0 +1,124 @@
+"""A release comes into being on a server that fails at any call: one release, whole, and never half-published."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from silvermetal_master.gitea.client import GiteaClient, GiteaError
+from silvermetal_master.gitea.converge import Asset, converge
+
+from tests.fakes.gitea.description import Description, NotDescribedError
+from tests.fakes.gitea.server import TOKEN, Gitea
+
+# Importing trial turns nothing into errors, but what it warns of is not ours.
+with warnings.catch_warnings():
+    from twisted.internet import reactor
+    from twisted.trial import unittest
+
+COMMIT = "c" * 40
+
+
+class Releases(unittest.TestCase):
+    timeout = 120
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> Any:
+        self.assets = {}
+        for name, data in {
+            "live.iso": b"\0" * 300_000 + b"end",
+            "SHA256SUMS": b"sums\n",
+            "BUILD_INFO": b"A=1\n",
+        }.items():
+            (tmp_path / name).write_bytes(data)
+            self.assets[name] = Asset(tmp_path / name, f"sha256:{hashlib.sha256(data).hexdigest()}")
+        with Gitea() as self.gitea:
+            yield
+
+    def _client(self, token: str = TOKEN) -> GiteaClient:
+        return GiteaClient(reactor, self.gitea.url, "o", "r", token, backoff=0.01)
+
+    async def _publish(self, token: str = TOKEN) -> str:
+        return await converge(
+            self._client(token), tag="v1", title="v1", body="checked", commit=COMMIT, assets=self.assets
+        )
+
+    def _assert_whole(self) -> None:
+        assert self.gitea.wrong == []
+        (release,) = self.gitea.releases.values()
+        assert release["draft"] is False
+        held = {a["name"]: f"sha256:{hashlib.sha256(self.gitea.files[a['id']]).hexdigest()}" for a in release["assets"]}
+        assert len(release["assets"]) == len(self.assets)
+        assert held == {name: asset.digest for name, asset in self.assets.items()}
+
+    async def test_one_release_with_all_assets_and_again_changes_nothing(self) -> None:
+        url = await self._publish()
+        assert url.endswith("/releases/tag/v1")
+        self._assert_whole()
+        calls = len(self.gitea.calls)
+        assert await self._publish() == url
+        assert all(call.startswith("GET") for call in self.gitea.calls[calls:])
+        self._assert_whole()
+
+    async def test_any_call_may_fail_in_any_way_and_nothing_is_doubled_or_half_published(self) -> None:
+        await self._publish()
+        total = len(self.gitea.calls)
+        for fault in ("error", "lost", "half"):
+            for number in range(total):
+                self.gitea.releases.clear()
+                self.gitea.calls.clear()
+                self.gitea.faults = {number: fault}
+                for _ in range(3):
+                    try:
+                        await self._publish()
+                        break
+                    except GiteaError as error:
+                        assert TOKEN not in str(error)
+                        for release in self.gitea.releases.values():
+                            if not release["draft"]:
+                                self._assert_whole()
+                assert not self.gitea.faults, "the fault was met"
+                self._assert_whole()
+
+    async def test_a_published_release_with_other_bytes_is_an_error_and_is_left_alone(self) -> None:
+        await self._publish()
+        (release,) = self.gitea.releases.values()
+        number = release["assets"][0]["id"]
+        self.gitea.files[number] = b"swapped"
+        with pytest.raises(GiteaError, match="expected sha256:"):
+            await self._publish()
+        assert self.gitea.files[number] == b"swapped"
+
+    async def test_two_releases_of_one_tag_are_an_error(self) -> None:
+        await self._publish()
+        (release,) = list(self.gitea.releases.values())
+        self.gitea.releases[99] = {**release, "id": 99}
+        with pytest.raises(GiteaError, match="at most one release, got 2"):
+            await self._publish()
+
+    async def test_a_wrong_token_is_said_without_the_token(self) -> None:
+        with pytest.raises(GiteaError, match="expected 200, got 404") as caught:
+            await self._publish("another-token")
+        assert "another-token" not in str(caught.value)
+
+    async def test_the_token_goes_to_the_configured_server_alone(self) -> None:
+        with pytest.raises(GiteaError, match="expected an address below"):
+            await self._client().digest({"name": "x", "browser_download_url": "http://127.0.0.1:1/x"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "kind", "body"),
+    [
+        ("PUT", "/api/v1/repos/o/r/releases", {}, "", None),
+        ("POST", "/api/v1/repos/o/r/releases", {}, "application/json", {"tag": "v1"}),
+        ("POST", "/api/v1/repos/o/r/releases", {}, "application/json", {"tag_name": 1}),
+        ("GET", "/api/v1/repos/o/r/releases", {"tag": "v1"}, "", None),
+        ("POST", "/api/v1/repos/o/r/releases/1/assets", {}, "text/plain", None),
+    ],
+)
+def test_the_description_refuses(method: str, path: str, query: dict[str, str], kind: str, body: Any) -> None:
+    with pytest.raises(NotDescribedError):
+        Description().check_request(method, path, query, kind, body)
