@@ -14,7 +14,7 @@ from buildbot.plugins import util
 from buildbot.worker import Worker
 from buildbot.worker.local import LocalWorker
 
-from silvermetal_master.builders import active_hosts, coordinator_names
+from silvermetal_master.builders import PUBLISHER, active_hosts, coordinator_names
 from silvermetal_master.settings import Settings, password_name
 
 
@@ -36,4 +36,5 @@ def make_workers(settings: Settings) -> list[Any]:
         )
         for entry in active_hosts(settings)
     ]
-    return [*(Coordinator(name, max_builds=1) for name in coordinator_names(settings)), *hosts]
+    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.gitea is not None else []
+    return [*publisher, *(Coordinator(name, max_builds=1) for name in coordinator_names(settings)), *hosts]
