@@ -137,7 +137,14 @@ POINTS: dict[str, Callable[[Publishing, Path, str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("number", range(len(POINTS)), ids=list(POINTS))
+# Half a minute each: the usual run has one, `-m bench` all.
+EVERY_RUN = "a first asset"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(n, id=name, marks=() if name == EVERY_RUN else pytest.mark.bench) for n, name in enumerate(POINTS)],
+)
 def test_the_master_is_killed_and_the_release_is_one_and_whole(publishing: Publishing, number: int) -> None:
     running, reached = publishing.service, list(POINTS.values())[number]
     tag = f"v3-{number}"
