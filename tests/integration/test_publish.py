@@ -14,8 +14,10 @@ from silvermetal_proof.release import parse_sums
 from silvermetal_proof.verdict import Outcome
 
 from tests.fakes.gitea.server import TOKEN, Gitea
-from tests.support.processes import free_port, wait_until
-from tests.support.service import Service, missing_for_service
+from tests.support.browser import Browser
+from tests.support.hostile import OPERATOR, PASSWORD
+from tests.support.processes import free_port, run, wait_until
+from tests.support.service import BIN, Service, missing_for_service
 
 pytestmark = pytest.mark.system
 
@@ -66,6 +68,7 @@ def publishing(tmp_path_factory: pytest.TempPathFactory, tiny_engine: tuple[str,
         token = running.config / "secrets" / "gitea-token"
         token.write_text(TOKEN)
         token.chmod(0o600)
+        run([f"{BIN}/silvermetal-master", "operator", str(running.config), OPERATOR], input=PASSWORD + "\n")
         running.make_repository()
         try:
             running.start()
@@ -119,6 +122,23 @@ def test_h4_anonymous_calls_start_no_publication(publishing: Publishing) -> None
             with pytest.raises(urllib.error.HTTPError):
                 running.api(path, jsonrpc="2.0", id=1, method=method, params={"builderid": 1})
     assert len(running.builds_of("publish")) == before
+
+
+def test_h4_an_operators_force_with_the_publishers_builder_and_any_property_publishes_nothing(
+    publishing: Publishing,
+) -> None:
+    running = publishing.service
+    diverged = running.verdict("v2")
+    builder = next(b["builderid"] for b in running.api("builders")["builders"] if b["name"] == "publish")
+    olga = Browser(running, OPERATOR, PASSWORD)
+    before = len(running.builds_of("publish"))
+    properties = {"silvermetal_build": diverged.build}
+    status = olga.force(builderid=builder, branch="refs/tags/v2", revision=diverged.commit, **properties)
+    assert status == 200
+    wait_until(lambda: len(running.builds_of("publish")) > before, "the forced build", timeout=30)
+    running.wait_idle()
+    assert running.builds_of("publish")[-1]["results"] == 2, _said(running, "publish")
+    assert publishing.release("v2") is None
 
 
 def _state(name: str) -> Callable[[Publishing, Path, str], bool]:
