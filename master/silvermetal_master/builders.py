@@ -28,6 +28,11 @@ EXPLAIN_SCHEDULER = "every-host-explains"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
+PUBLISH = "publish"
+PUBLISH_SCHEDULER = "the-release-is-published"
+PUBLISHER = "coordinator-0"
+"""The master's own worker for ``publish``: a verification that waits never keeps a release from going on."""
+DELIVERY_DEADLINE = 4 * 3600
 GIT_SILENCE_SECONDS = 600
 
 
@@ -39,6 +44,16 @@ def iso_builder(host: str) -> str:
 def explain_builder(host: str) -> str:
     """The name of a host's second builder, which describes what the first one built."""
     return f"explain@{host}"
+
+
+def deliver_builder(host: str) -> str:
+    """The name of a host's third builder, which sends the ISO to the master."""
+    return f"deliver@{host}"
+
+
+def deliver_scheduler(host: str) -> str:
+    """The name of the scheduler that starts it."""
+    return f"{host}-delivers"
 
 
 def coordinator_names(settings: Settings) -> list[str]:
@@ -79,6 +94,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             steps.Judge(config=config, **common),
             steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
+            *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
         ]
     )
 
@@ -128,6 +144,39 @@ def _explain(host: str, state: str) -> BuildFactory:
     return BuildFactory([steps.MakeManifest(), steps.CollectManifest(host=host, state=state)])
 
 
+def _publish(settings: Settings, state: str) -> list[Any]:
+    """``publish`` and the builders that deliver to it; none where there is no Gitea."""
+    if settings.gitea is None:
+        return []
+    common: dict[str, Any] = {"state": state, "config": str(settings.folder)}
+    hosts = [entry.host for entry in active_hosts(settings)]
+    fetch = steps.Fetch(schedulerNames=[deliver_scheduler(h) for h in hosts], deadline=DELIVERY_DEADLINE, **common)
+    builders = [
+        util.BuilderConfig(
+            name=PUBLISH,
+            description="one proven release",
+            tags=["publish"],
+            workernames=[PUBLISHER],
+            factory=BuildFactory([steps.Admit(**common), fetch, steps.Assemble(**common), steps.Release(**common)]),
+            locks=[util.MasterLock("publish").access("exclusive")],
+            collapseRequests=False,
+        )
+    ]
+    for entry in active_hosts(settings):
+        builders.append(
+            util.BuilderConfig(
+                name=deliver_builder(entry.host),
+                description=f"sends the ISO that {entry.host} built to the master",
+                tags=[entry.host],
+                builddir=f"deliver-{entry.host}",
+                workernames=[entry.worker],
+                factory=BuildFactory([steps.HandoverDelivery(host=entry.host, state=state), steps.Deliver()]),
+                collapseRequests=False,
+            )
+        )
+    return builders
+
+
 def make_builders(settings: Settings, state: str) -> list[Any]:
     """All builders."""
     builders = [
@@ -158,4 +207,4 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 **common,
             ),
         ]
-    return builders
+    return builders + _publish(settings, state)

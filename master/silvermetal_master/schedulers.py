@@ -16,15 +16,28 @@ from buildbot.plugins import schedulers, util
 from silvermetal_master.builders import (
     EXPLAIN_SCHEDULER,
     ISO_SCHEDULER,
+    PUBLISH,
+    PUBLISH_SCHEDULER,
     TIE_SCHEDULER,
     VERIFY,
     active_hosts,
+    deliver_builder,
+    deliver_scheduler,
     explain_builder,
     iso_builder,
     reserve_hosts,
 )
 from silvermetal_master.gitea.events import TAG_CATEGORY
 from silvermetal_master.settings import Settings
+
+
+def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
+    if settings.gitea is None:
+        return []
+    return [
+        schedulers.Triggerable(name=PUBLISH_SCHEDULER, builderNames=[PUBLISH]),
+        *(schedulers.Triggerable(name=deliver_scheduler(h), builderNames=[deliver_builder(h)]) for h in hosts),
+    ]
 
 
 def make_schedulers(settings: Settings) -> list[Any]:
@@ -42,6 +55,7 @@ def make_schedulers(settings: Settings) -> list[Any]:
         schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
         schedulers.Triggerable(name=EXPLAIN_SCHEDULER, builderNames=[explain_builder(h) for h in hosts]),
+        *_publishing(settings, hosts),
         schedulers.ForceScheduler(
             name="verify-a-commit",
             buttonName="Verify a commit",

@@ -67,6 +67,16 @@ class LedgerSettings(Record):
     origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\z")]
 
 
+class GiteaSettings(Record):
+    """``[gitea]``: where releases are published; without this table a tag ends with its verdict."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
+    repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
+    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
+    """``HOST:PORT`` of the master at which a worker delivers the ISO; open only while one is asked to."""
+
+
 class File(Record):
     """``master.toml``."""
 
@@ -75,6 +85,7 @@ class File(Record):
     policy: PolicySettings = PolicySettings()
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
+    gitea: GiteaSettings | None = None
 
 
 class Settings:
@@ -87,6 +98,7 @@ class Settings:
         self.policy = file.policy
         self.ledger = file.ledger
         self.operators = file.operators
+        self.gitea = file.gitea
         self.hosts = hosts
 
     @property
@@ -127,6 +139,7 @@ def password_name(worker: str) -> str:
 
 
 MASTER_KEY = "master-signing.pem"
+GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -136,7 +149,8 @@ COORDINATOR = re.compile(r"coordinator-[0-9]+")
 
 def needed_secrets(settings: Settings) -> list[str]:
     """The names of all secrets that these settings need."""
-    return [MASTER_KEY, HOOK_SECRET, *(password_name(h.worker) for h in settings.hosts)]
+    gitea = [GITEA_TOKEN] if settings.gitea is not None else []
+    return [MASTER_KEY, HOOK_SECRET, *gitea, *(password_name(h.worker) for h in settings.hosts)]
 
 
 def _check_secrets(settings: Settings) -> None:

@@ -186,5 +186,16 @@ def manifest(build_id: str, output: Path) -> None:
     write_manifest(WorkerDirectory.from_environment().artefacts, build_id, output.resolve())
 
 
+@main.command()
+@click.option("--order", "order_file", type=_PATH, required=True)
+@_ends_cleanly
+def deliver(order_file: Path) -> None:
+    """Send the ISO that the order names to the master, which releases it."""
+    from silvermetal_worker.deliver import deliver as send
+
+    size = send(WorkerDirectory.from_environment().artefacts, order_file)
+    click.echo(f"the ISO is delivered, {size} bytes")
+
+
 if __name__ == "__main__":
     main()

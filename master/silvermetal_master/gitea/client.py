@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
 
 import treq
 from twisted.internet import defer, error
-from twisted.internet.task import deferLater
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
+from twisted.internet.task import Cooperator, deferLater
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
 
 CALL_SECONDS = 60
 TRANSFER_SECONDS = 6 * 3600
 TRIES = 4
+BLOCK_BYTES = 256 * 1024
+SLICE_SECONDS = 0.001
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 PAGE = 50
 _LOST = (ResponseFailed, ResponseNeverReceived, error.ConnectError, error.ConnectionLost, error.ConnectionDone)
@@ -136,7 +139,7 @@ class GiteaClient:
         headers = {"Authorization": f"token {self._token}", "Accept": "*/*"}
         data: Any = None
         if stream is not None:
-            headers["Content-Type"], data = "application/octet-stream", stream
+            headers["Content-Type"], data = "application/octet-stream", _producer(self._reactor, stream)
         elif body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         try:
@@ -164,6 +167,17 @@ class GiteaClient:
                     raise
             await deferLater(self._reactor, self._backoff * 2 ** (number - 1))
         raise AssertionError("not reached")
+
+
+def _producer(reactor: Any, stream: BinaryIO) -> FileBodyProducer:
+    """A file as a body: in slices that are short enough for everything else that the master does."""
+
+    def slice_ends() -> Callable[[], bool]:
+        end = reactor.seconds() + SLICE_SECONDS
+        return lambda: reactor.seconds() >= end
+
+    cooperator = Cooperator(slice_ends, lambda call: reactor.callLater(0, call))
+    return FileBodyProducer(stream, cooperator, readSize=BLOCK_BYTES)
 
 
 class _LostError(GiteaError):

@@ -2,32 +2,42 @@
 
 ``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`, :mod:`record`.
 ``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
+``publish``: :mod:`publish` (admit, fetch, assemble, release). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
 """
 
 from silvermetal_master.steps.collect import CollectManifest, CollectStatement
+from silvermetal_master.steps.deliver import Deliver, HandoverDelivery
 from silvermetal_master.steps.explain import Explain
 from silvermetal_master.steps.fan_out import FanOut
 from silvermetal_master.steps.handover import Handover
 from silvermetal_master.steps.judge import Judge
 from silvermetal_master.steps.on_worker import Attest, Audit, Build, MakeManifest, Preflight
 from silvermetal_master.steps.pin import Pin
+from silvermetal_master.steps.publish import Admit, Assemble, Fetch, Release, StartPublish
 from silvermetal_master.steps.record import Record
 from silvermetal_master.steps.tie_break import TieBreak
 
 __all__ = [
+    "Admit",
+    "Assemble",
     "Attest",
     "Audit",
     "Build",
     "CollectManifest",
     "CollectStatement",
+    "Deliver",
     "Explain",
     "FanOut",
+    "Fetch",
     "Handover",
+    "HandoverDelivery",
     "Judge",
     "MakeManifest",
     "Pin",
     "Preflight",
     "Record",
+    "Release",
+    "StartPublish",
     "TieBreak",
 ]

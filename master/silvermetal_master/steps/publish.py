@@ -1,0 +1,236 @@
+"""Steps of the builder ``publish``: *admit*, *fetch*, *assemble*, *release*; and *start-publish*, which starts it.
+
+Rules:
+
+- Each step looks at the stored verdict again (H4): a forced or rebuilt build, or one with an edited property, gets no
+  further than a real release would.
+- Each step finds what an earlier try left and goes on from there; killed after any of them, the next try ends the same.
+- Gitea's token is read in *release* alone, and is in no log.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from buildbot.process.results import FAILURE, SKIPPED, SUCCESS
+from silvermetal_proof import ProofError
+from silvermetal_proof.errors import printable
+from twisted.internet.threads import deferToThread
+
+from silvermetal_master import publishing
+from silvermetal_master.build_store import NoSuchBuildError
+from silvermetal_master.errors import PinningError, SettingsError
+from silvermetal_master.gitea.client import GiteaClient, GiteaError
+from silvermetal_master.gitea.converge import converge
+from silvermetal_master.publishing import Admitted
+from silvermetal_master.settings import GITEA_TOKEN, GiteaSettings, Settings, load
+from silvermetal_master.steps.of_build import StepOfBuild
+from silvermetal_master.steps.rally import Rally
+
+DELIVERY = "delivery.json"
+READY_SECONDS = 20
+EXPECTED = (ProofError, NoSuchBuildError, PinningError, SettingsError, GiteaError, OSError, ValueError, RuntimeError)
+
+
+class _Publishing(StepOfBuild):
+    """A step that works on the admitted build. ``config`` is the folder of the master's settings."""
+
+    haltOnFailure = True
+    flunkOnFailure = True
+
+    def __init__(self, *, config: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+
+    def _settings(self) -> tuple[Settings, GiteaSettings]:
+        settings = load(Path(self.config), judging=True)
+        if settings.gitea is None:
+            raise SettingsError(f"{settings.folder / 'master.toml'}: gitea: expected a table, got none")
+        return settings, settings.gitea
+
+    async def admitted(self) -> Admitted:
+        """The build that is released, looked at again."""
+        stamp = self.build.getSourceStamp("")
+        settings, _ = self._settings()
+        return await deferToThread(
+            publishing.admitted, settings, self.store, self.record(), stamp.branch or "", stamp.revision or ""
+        )
+
+    async def work(self) -> int:
+        """What the step does; may raise what is expected to happen."""
+        raise NotImplementedError
+
+    async def run(self) -> int:
+        """Do it, or fail with a sentence."""
+        try:
+            return await self.work()
+        except EXPECTED as error:
+            why = printable(str(error), 1000)
+            await self.say(f"nothing is published: {why}"[:400], why)
+            return FAILURE
+
+
+class Admit(_Publishing):
+    """May this be published?"""
+
+    name = "admit"
+    description = ["looking at the verdict again"]
+
+    async def work(self) -> int:
+        """Admit."""
+        this = await self.admitted()
+        await self.say(
+            f"{this.verdict.ref} at {this.verdict.commit[:12]} may be published: {this.verdict.summary}"[:400]
+        )
+        return SUCCESS
+
+
+class Fetch(Rally, _Publishing):
+    """Let one host deliver the ISO to a receiver of its own, and check every byte."""
+
+    name = "fetch"
+    description = ["fetching the ISO"]
+    run = _Publishing.run
+
+    async def work(self) -> int:
+        """Fetch, unless a checked ISO lies there."""
+        this = await self.admitted()
+        _, gitea = self._settings()
+        if this.iso.exists():
+            await deferToThread(publishing.check_iso, this.iso, this)
+            await self.say("the ISO lies here already, and is right")
+            return SUCCESS
+        incoming = this.folder / publishing.INCOMING
+        host = self._host(sorted(this.statements))
+        token = secrets.token_hex(32)
+        receiver = await deferToThread(_receive, gitea.receive, token, incoming, this.size)
+        try:
+            order = {"build": this.record.id, "host": host, "token": token, "url": f"http://{gitea.receive}/iso"}
+            this.record.write(DELIVERY, json.dumps(order, sort_keys=True).encode(), secret=True)
+            self.setProperty("silvermetal_build", this.record.id, "fetch")
+            self.schedulerNames = [f"{host}-delivers"]
+            await self.rally()
+        finally:
+            this.record.file(DELIVERY).unlink(missing_ok=True)
+            await deferToThread(_end, receiver)
+        got = incoming.stat().st_size if incoming.exists() else 0
+        if got != this.size:
+            raise RuntimeError(f"{host}: expected {this.size} bytes of the ISO, got {got}")
+        try:
+            await deferToThread(publishing.check_iso, incoming, this)
+        except ProofError:
+            incoming.unlink()
+            raise
+        incoming.rename(this.iso)
+        await self.say(f"{host} delivered {got} bytes: what every host signed")
+        return SUCCESS
+
+    def _host(self, hosts: list[str]) -> str:
+        """One that agrees and is connected; else the first."""
+        settings, _ = self._settings()
+        names = {h.host: h.worker for h in settings.hosts}
+        workers = self.master.workers.workers
+        here = [h for h in hosts if (w := workers.get(names[h])) is not None and w.conn is not None]
+        return (here or hosts)[0]
+
+    def getCurrentSummary(self) -> dict[str, str]:
+        """While waiting."""
+        return {"step": "one host delivers the ISO"}
+
+
+class Assemble(_Publishing):
+    """Put the release's files together."""
+
+    name = "assemble"
+    description = ["putting the release together"]
+
+    async def work(self) -> int:
+        """Assemble."""
+        this = await self.admitted()
+        settings, _ = self._settings()
+        await deferToThread(publishing.check_iso, this.iso, this)
+        assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
+        await self.say(f"{len(assets)} files, listed and signed")
+        return SUCCESS
+
+
+class Release(_Publishing):
+    """Draft, upload, download and hash, publish, read back."""
+
+    name = "release"
+    description = ["publishing on Gitea"]
+
+    async def work(self) -> int:
+        """Publish."""
+        this = await self.admitted()
+        settings, gitea = self._settings()
+        await deferToThread(publishing.check_iso, this.iso, this)
+        assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
+        token = (settings.secrets / GITEA_TOKEN).read_text(encoding="utf-8").strip()
+        client = GiteaClient(self.master.reactor, gitea.url, gitea.owner, gitea.repository, token)
+        tag = this.verdict.ref.removeprefix("refs/tags/")
+        body = (this.folder / "HOW-TO-CHECK.md").read_text(encoding="utf-8")
+        url = await converge(client, tag=tag, title=tag, body=body, commit=this.verdict.commit, assets=assets)
+        this.record.write("release-url", f"{url}\n".encode())
+        await self.addURL("release", url)
+        await self.say(f"published: {url}"[:400])
+        return SUCCESS
+
+
+class StartPublish(Rally):
+    """At the end of ``verify``: start ``publish`` for a tag that was reproduced; nobody waits for it here."""
+
+    name = "start-publish"
+    description = ["starting the publication"]
+    flunkOnFailure = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(deadline=60, **kwargs)
+        self.waitForFinish = False
+
+    async def run(self) -> int:
+        """Start it; whether it may be published it decides by itself."""
+        record = self.record_or_none()
+        if record is None or not record.file("ledger-index").exists() or not record.verdict.passed:
+            await self.say("nothing to publish")
+            return SKIPPED
+        if not record.verdict.ref.startswith("refs/tags/"):
+            await self.say("not a tag: nothing to publish")
+            return SKIPPED
+        result = await self.rally()
+        await self.say("the publication is started")
+        return result
+
+
+def _receive(bind: str, token: str, target: Path, size: int) -> subprocess.Popen[bytes]:
+    """Start the receiver and wait until it listens. :raises RuntimeError: when it does not."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "silvermetal_master.receiver"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    order = {"bind": bind, "token": token, "target": str(target), "size": size}
+    process.stdin.write(json.dumps(order).encode() + b"\n")
+    process.stdin.flush()
+    if process.stdout.readline() != b"ready\n":
+        _end(process)
+        said = process.stderr.read(2000).decode(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeError(f"receiver on {bind}: expected it to listen, got {' '.join(said) or 'an early end'}")
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(READY_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(READY_SECONDS)
