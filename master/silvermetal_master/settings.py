@@ -21,6 +21,7 @@ from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
 
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.tag_signature import SignedTags
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``."""
@@ -56,6 +57,8 @@ class PolicySettings(Record):
     min_independence: Annotated[int, Field(ge=1, le=4)] = 2
     deadline: Annotated[int, Field(ge=10, le=7 * 86400)] = 4 * 3600
     build_timeout: Annotated[int, Field(ge=10, le=7 * 86400)] = 3 * 3600
+    signed_tags: SignedTags = SignedTags.WHEN_PRESENT
+    """``required``, ``when-present`` or ``off``; who may sign is in the folder ``signers``."""
     reserve: tuple[Name, ...] = ()
     """Hosts that are asked only when the others stand one against one."""
 
@@ -92,6 +95,11 @@ class Settings:
     def secrets(self) -> Path:
         """The folder of secrets."""
         return self.folder / "secrets"
+
+    @property
+    def signers(self) -> Path:
+        """The folder that says who may sign tags."""
+        return self.folder / "signers"
 
     @property
     def recipe(self) -> str:
