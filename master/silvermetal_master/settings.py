@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints
 from silvermetal_proof import ProofError
@@ -48,6 +48,8 @@ class RepositorySettings(Record):
     tags: Annotated[str, Field(max_length=200)] = r"v[0-9].*"
     """Regular expression that a tag's whole name must match."""
     recipe: Name
+    hooks: tuple[Literal["gitea", "github", "gitlab"], ...] = ("gitea",)
+    """Forges whose hooks are heard, at ``change_hook/<name>``, each with a secret of its own."""
 
 
 class PolicySettings(Record):
@@ -141,9 +143,18 @@ COORDINATOR = re.compile(r"coordinator-[0-9]+")
 """Names of the master's own workers."""
 
 
+def hook_secret(forge: str) -> str:
+    """The name of the secret of a forge's hook."""
+    return HOOK_SECRET if forge == "gitea" else f"{HOOK_SECRET}-{forge}"
+
+
 def needed_secrets(settings: Settings) -> list[str]:
     """The names of all secrets that these settings need."""
-    return [MASTER_KEY, HOOK_SECRET, *(password_name(h.worker) for h in settings.hosts)]
+    return [
+        MASTER_KEY,
+        *map(hook_secret, settings.repository.hooks),
+        *(password_name(h.worker) for h in settings.hosts),
+    ]
 
 
 def _check_secrets(settings: Settings) -> None:
