@@ -19,12 +19,14 @@ from silvermetal_master.builders import make_builders
 from silvermetal_master.connections import use_tls
 from silvermetal_master.database import engine_settings
 from silvermetal_master.gitea.events import GiteaEvents
+from silvermetal_master.gitea.other_forges import GitHubTags, GitLabTags
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
-from silvermetal_master.settings import HOOK_SECRET, Settings, load
+from silvermetal_master.settings import Settings, hook_secret, load
 from silvermetal_master.workers import make_workers
 
 MAX_LOG_BYTES = 128 * 1024 * 1024
+_DIALECTS = {"gitea": GiteaEvents, "github": GitHubTags, "gitlab": GitLabTags}
 LOG_TAIL_BYTES = 4 * 1024 * 1024
 LOG_HORIZON = timedelta(days=180)
 
@@ -36,12 +38,13 @@ def _www(settings: Settings) -> dict[str, Any]:
         "port": settings.master.web,
         "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}},
         "change_hook_dialects": {
-            "gitea": {
-                "custom_class": GiteaEvents,
-                "secret": util.Secret(HOOK_SECRET),
+            name: {
+                "custom_class": _DIALECTS[name],
+                "secret": util.Secret(hook_secret(name)),
                 "repository": settings.repository.url,
                 "tags": settings.repository.tags,
             }
+            for name in settings.repository.hooks
         },
         **({"auth": OperatorAuth(operators)} if operators else {}),
         # Reading is open, every control needs a role (H4): the last rule matches whatever is left.

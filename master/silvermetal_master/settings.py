@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, StringConstraints
 from silvermetal_proof import ProofError
@@ -22,6 +22,7 @@ from silvermetal_proof.model import Line, Name, Record
 
 from silvermetal_master.database import engine_settings
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.tag_signature import SignedTags
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
@@ -48,6 +49,8 @@ class RepositorySettings(Record):
     tags: Annotated[str, Field(max_length=200)] = r"v[0-9].*"
     """Regular expression that a tag's whole name must match."""
     recipe: Name
+    hooks: tuple[Literal["gitea", "github", "gitlab"], ...] = ("gitea",)
+    """Forges whose hooks are heard, at ``change_hook/<name>``, each with a secret of its own."""
 
 
 class PolicySettings(Record):
@@ -57,6 +60,8 @@ class PolicySettings(Record):
     min_independence: Annotated[int, Field(ge=1, le=4)] = 2
     deadline: Annotated[int, Field(ge=10, le=7 * 86400)] = 4 * 3600
     build_timeout: Annotated[int, Field(ge=10, le=7 * 86400)] = 3 * 3600
+    signed_tags: SignedTags = SignedTags.WHEN_PRESENT
+    """``required``, ``when-present`` or ``off``; who may sign is in the folder ``signers``."""
     reserve: tuple[Name, ...] = ()
     """Hosts that are asked only when the others stand one against one."""
 
@@ -107,6 +112,11 @@ class Settings:
         return self.folder / "secrets"
 
     @property
+    def signers(self) -> Path:
+        """The folder that says who may sign tags."""
+        return self.folder / "signers"
+
+    @property
     def recipe(self) -> str:
         """The recipe that tags build."""
         return self.repository.recipe
@@ -147,10 +157,20 @@ COORDINATOR = re.compile(r"coordinator-[0-9]+")
 """Names of the master's own workers."""
 
 
+def hook_secret(forge: str) -> str:
+    """The name of the secret of a forge's hook."""
+    return HOOK_SECRET if forge == "gitea" else f"{HOOK_SECRET}-{forge}"
+
+
 def needed_secrets(settings: Settings) -> list[str]:
     """The names of all secrets that these settings need."""
     gitea = [GITEA_TOKEN] if settings.gitea is not None else []
-    return [MASTER_KEY, HOOK_SECRET, *gitea, *(password_name(h.worker) for h in settings.hosts)]
+    return [
+        MASTER_KEY,
+        *map(hook_secret, settings.repository.hooks),
+        *gitea,
+        *(password_name(h.worker) for h in settings.hosts),
+    ]
 
 
 def _check_secrets(settings: Settings) -> None:

@@ -7,7 +7,11 @@ Rules:
 
 - The raw body is read once, bounded, and its HMAC-SHA-256 compared in constant time before anything is parsed; a secret
   is mandatory, GET is refused.
-- Only a push of ``refs/tags/<name>`` that exists afterwards becomes a change; a branch of the same name is none.
+- Only a push of ``refs/tags/<name>`` that exists afterwards starts something; a branch of the same name is nothing.
+- A tag that was moved or deleted is a change of a category of its own, which people see and no scheduler takes; what a
+  moved tag may become is the pin step's to say.
+- A delivery that came before (``X-Gitea-Delivery``) starts nothing again. That is kept in memory alone: a delivery that
+  a crash swallowed may be sent again.
 - The payload is a hint: the pin step resolves, peels and checks the tag itself.
 """
 
@@ -24,7 +28,10 @@ from silvermetal_proof.errors import printable
 from twisted.internet import defer
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_DELIVERIES = 10_000
 TAG_CATEGORY = "tag"
+MOVED_CATEGORY = "tag-moved"
+DELETED_CATEGORY = "tag-deleted"
 _TAG = re.compile(r"\Arefs/tags/(?P<name>[A-Za-z0-9][A-Za-z0-9._/+-]{0,200})\Z")
 _OBJECT = re.compile(r"\A[0-9a-f]{40}\Z")
 _NOTHING = "0" * 40
@@ -36,7 +43,7 @@ def signature(secret: bytes, body: bytes) -> str:
 
 
 def changes_of(event: str, payload: Any, *, repository: str, tags: str) -> list[dict[str, Any]]:
-    """The changes that one event means: one for a tag that now exists, none for anything else.
+    """The changes that one event means: of a tag that is there, was moved or is gone; none for anything else.
 
     :raises ValueError: when a push does not have the fields that it must have.
     """
@@ -49,27 +56,48 @@ def changes_of(event: str, payload: Any, *, repository: str, tags: str) -> list[
     if not isinstance(ref, str) or not isinstance(after, str) or not _OBJECT.match(after):
         raise ValueError("push event: expected `ref` and a 40-hex `after`")
     match = _TAG.match(ref)
-    if match is None or after == _NOTHING or not re.fullmatch(tags, match["name"]):
+    before = payload.get("before")
+    if not isinstance(before, str) or not _OBJECT.match(before):
+        before = _NOTHING
+    if match is None or not re.fullmatch(tags, match["name"]):
         return []
     pusher = payload.get("pusher")
-    login = pusher.get("login") if isinstance(pusher, dict) else None
-    return [
-        {
-            "author": printable(login if isinstance(login, str) and login else "unknown", 100),
-            "files": [],
-            "comments": f"tag {match['name']} was pushed",
-            "revision": after,
-            "branch": ref,
-            "category": TAG_CATEGORY,
-            "repository": repository,
-            "codebase": "",
-            "project": "",
-        }
-    ]
+    login = pusher.get("login") or pusher.get("name") if isinstance(pusher, dict) else payload.get("user_username")
+    common = {
+        "author": printable(login if isinstance(login, str) and login else "unknown", 100),
+        "files": [],
+        "branch": ref,
+        "repository": repository,
+        "codebase": "",
+        "project": "",
+    }
+    name = match["name"]
+    if after == _NOTHING:
+        said = f"tag {name} was deleted; it named {before}. Its verdict, where it has one, stays in the ledger"
+        return [{**common, "comments": said, "revision": before, "category": DELETED_CATEGORY}]
+    found = [{**common, "comments": f"tag {name} was pushed", "revision": after, "category": TAG_CATEGORY}]
+    if before not in (_NOTHING, after):
+        said = f"tag {name} was moved from {before} to {after}"
+        found.insert(0, {**common, "comments": said, "revision": after, "category": MOVED_CATEGORY})
+    return found
 
 
 class GiteaEvents(BaseHookHandler):
     """The dialect. Options: ``secret`` (renderable), ``repository`` (ours), ``tags`` (regular expression)."""
+
+    def __init__(self, master: Any, options: Any) -> None:
+        super().__init__(master, options)
+        self._deliveries: dict[str, None] = {}
+
+    def _came_before(self, delivery: str) -> bool:
+        """Whether this delivery was accepted before; it is from now on. Without an id nothing is known."""
+        if not delivery:
+            return False
+        before = delivery in self._deliveries
+        self._deliveries[delivery] = None
+        if len(self._deliveries) > MAX_DELIVERIES:
+            del self._deliveries[next(iter(self._deliveries))]
+        return before
 
     @defer.inlineCallbacks
     def getChanges(self, request: Any) -> Any:
@@ -90,6 +118,8 @@ class GiteaEvents(BaseHookHandler):
             raise ValueError(str(error)) from None
         event = request.getHeader("X-Gitea-Event") or ""
         found = changes_of(event, payload, repository=options["repository"], tags=options["tags"])
+        if self._came_before((request.getHeader("X-Gitea-Delivery") or "")[:100]):
+            return [], "git"
         return found, "git"
 
     @defer.inlineCallbacks

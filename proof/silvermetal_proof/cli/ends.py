@@ -30,6 +30,8 @@ class End(IntEnum):
     POLICY = 6
     LEDGER = 7
     ISO = 8
+    SUMS = 9
+    NETWORK = 10
 
 
 class Refused(click.ClickException):

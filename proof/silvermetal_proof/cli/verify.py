@@ -47,7 +47,7 @@ class Asked:
     min_independence: int
 
 
-def _hosts(folder: Path) -> dict[str, HostEntry]:
+def read_hosts(folder: Path) -> dict[str, HostEntry]:
     entries: dict[str, HostEntry] = {}
     for path in sorted(folder.glob("*.toml")):
         try:
@@ -63,7 +63,7 @@ def _hosts(folder: Path) -> dict[str, HostEntry]:
     return entries
 
 
-def _verdict(folder: Path, key: PublicKey) -> tuple[Verdict, bytes]:
+def read_verdict(folder: Path, key: PublicKey) -> tuple[Verdict, bytes]:
     path = folder / "verdict.dsse.json"
     envelope = read(path, MAX_ENVELOPE_BYTES)
     try:
@@ -72,16 +72,16 @@ def _verdict(folder: Path, key: PublicKey) -> tuple[Verdict, bytes]:
         raise Refused(end_of(error), path, str(error)) from None
 
 
-def _statement(path: Path, verdict: Verdict, entry: HostEntry | None) -> tuple[Statement, bytes]:
+def read_statement(path: Path, host: str, verdict: Verdict, entry: HostEntry | None) -> tuple[Statement, bytes]:
     """One statement, checked against its host's key and the verdict's words about it."""
-    result = next((h for h in verdict.hosts if h.host == path.stem), None)
+    result = next((h for h in verdict.hosts if h.host == host), None)
     if result is None:
-        raise Refused(End.STATEMENTS, path, f"expected a host of the verdict, got {path.stem}")
+        raise Refused(End.STATEMENTS, path, f"expected a host of the verdict, got {host}")
     envelope = read(path, MAX_ENVELOPE_BYTES)
     if sha256(envelope) != result.statement:
         raise Refused(End.STATEMENTS, path, f"expected the statement {result.statement}, got {sha256(envelope)}")
     if entry is None:
-        raise Refused(End.SIGNATURE, path, f"expected a key for host {path.stem} in the key set, got none")
+        raise Refused(End.SIGNATURE, path, f"expected a key for host {host} in the key set, got none")
     try:
         entry.check_valid_at(verdict.decided)
         statement = Statement.read(verify_envelope(envelope, entry.key, what=str(path)))
@@ -92,7 +92,7 @@ def _statement(path: Path, verdict: Verdict, entry: HostEntry | None) -> tuple[S
         ("commit", verdict.commit, statement.external.commit),
         ("ref", verdict.ref, statement.external.ref),
         ("pins", verdict.pins, statement.internal.pins),
-        ("host", path.stem, statement.predicate.host),
+        ("host", host, statement.predicate.host),
         ("worker", entry.worker, statement.worker),
         ("ISO digest", result.iso_sha256, statement.iso_sha256),
     ):
@@ -115,7 +115,7 @@ def _check_ledger(folder: Path, origin: str, key: PublicKey, envelope: bytes) ->
     raise Refused(End.LEDGER, folder, "expected the verdict among the entries, got none that is equal")
 
 
-def _check_inputs(folder: Path, verdict: Verdict) -> None:
+def check_inputs(folder: Path, verdict: Verdict) -> None:
     """``pins.json`` against the verdict, ``packages.lock`` against the pins, where the folder holds them."""
     path = folder / "pins.json"
     if not path.exists():
@@ -150,7 +150,7 @@ def _isos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".iso")
 
 
-def _check_iso(path: Path, verdict: Verdict, statements: dict[str, Statement]) -> None:
+def check_image(path: Path, verdict: Verdict, statements: dict[str, Statement]) -> None:
     """The bytes against the verdict's digest and against every worker's nonce-keyed digest."""
     for host, statement in statements.items():
         try:
@@ -170,17 +170,21 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
         public = PublicKey(master_key)
     except ProofError as error:
         raise Refused(End.USAGE, "--master-key", str(error)) from None
-    verdict, envelope = _verdict(folder, public)
-    hosts = _hosts(keys)
+    verdict, envelope = read_verdict(folder, public)
+    hosts = read_hosts(keys)
     present = {p.stem: p for p in sorted((folder / "statements").glob("*.json"))}
     for result in verdict.hosts:
         if result.statement is not None and result.valid and result.host not in present:
             raise Refused(End.STATEMENTS, folder / "statements" / f"{result.host}.json", "expected it, got no file")
     invalid = {h.host for h in verdict.hosts if not h.valid}
-    signed = {name: _statement(path, verdict, hosts.get(name)) for name, path in present.items() if name not in invalid}
+    signed = {
+        name: read_statement(path, name, verdict, hosts.get(name))
+        for name, path in present.items()
+        if name not in invalid
+    }
     statements = {name: statement for name, (statement, _) in signed.items()}
     _check_ledger(folder / "ledger", origin, public, envelope)
-    _check_inputs(folder, verdict)
+    check_inputs(folder, verdict)
     _check_copies(folder / "keys", keys, public)
     if verdict.outcome is not Outcome.REPRODUCED:
         raise Refused(
@@ -197,7 +201,7 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
     if verdict.level < asked.min_independence:
         raise Refused(End.POLICY, folder, f"expected independence I{asked.min_independence}, got I{verdict.level}")
     for iso in _isos(folder):
-        _check_iso(iso, verdict, statements)
+        check_image(iso, verdict, statements)
     return verdict
 
 

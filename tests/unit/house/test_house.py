@@ -17,6 +17,7 @@ ROOMS = {
     "silvermetal_explain": "explain",
     "silvermetal_worker": "worker",
     "silvermetal_master": "master",
+    "silvermetal_outside": "outside",
     "silvermetal_demo": "scripts",
 }
 # Licences that go with GPL-2.0-only, the licence of the processes that import them (docs/adr/0001-licence.md).

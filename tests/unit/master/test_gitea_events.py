@@ -7,7 +7,16 @@ import json
 from typing import Any
 
 import pytest
-from silvermetal_master.gitea.events import MAX_BODY_BYTES, TAG_CATEGORY, GiteaEvents, changes_of, signature
+from silvermetal_master.gitea.events import (
+    DELETED_CATEGORY,
+    MAX_BODY_BYTES,
+    MAX_DELIVERIES,
+    MOVED_CATEGORY,
+    TAG_CATEGORY,
+    GiteaEvents,
+    changes_of,
+    signature,
+)
 from silvermetal_master.gitea.notify import event_of
 from twisted.internet import defer
 
@@ -35,9 +44,15 @@ def test_the_repository_is_ours_whatever_the_event_says() -> None:
     assert change["repository"] == REPOSITORY
 
 
-def test_a_moved_tag_is_a_change_that_the_pin_step_checks() -> None:
-    (change,) = changes(push(before="b" * 40))
-    assert change["revision"] == AFTER
+def test_a_moved_tag_is_shown_and_the_pin_step_says_what_becomes_of_it() -> None:
+    moved, pushed = changes(push(before="b" * 40))
+    assert (moved["category"], pushed["category"], pushed["revision"]) == (MOVED_CATEGORY, TAG_CATEGORY, AFTER)
+    assert "b" * 40 in moved["comments"]
+
+
+def test_a_deleted_tag_is_shown_and_starts_nothing() -> None:
+    (deleted,) = changes(push(after=NOTHING, before="b" * 40))
+    assert (deleted["category"], deleted["revision"], deleted["branch"]) == (DELETED_CATEGORY, "b" * 40, "refs/tags/v1")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +60,7 @@ def test_a_moved_tag_is_a_change_that_the_pin_step_checks() -> None:
     [
         push("refs/heads/v1"),
         push("refs/heads/refs/tags/v1"),
-        push("refs/tags/v1", NOTHING),
+        push("refs/heads/v1", NOTHING, before=AFTER),
         push("refs/tags/nightly"),
         push("refs/tags/xv1"),
         push("refs/tags/v1\n"),
@@ -125,7 +140,26 @@ def test_a_signed_push_is_accepted() -> None:
 def test_our_own_notifier_speaks_as_gitea_does() -> None:
     found, _ = ask(signed(event_of(f"{NOTHING} {AFTER} refs/tags/v1\n", REPOSITORY)))
     assert found[0]["branch"] == "refs/tags/v1"
-    assert ask(signed(event_of(f"{AFTER} {NOTHING} refs/tags/v1\n", REPOSITORY)))[0] == []
+    (gone,) = ask(signed(event_of(f"{AFTER} {NOTHING} refs/tags/v1\n", REPOSITORY)))[0]
+    assert gone["category"] == DELETED_CATEGORY
+
+
+def test_a_delivery_that_came_before_starts_nothing_again() -> None:
+    hook = GiteaEvents(None, {"secret": SECRET.decode(), "repository": REPOSITORY, "tags": TAGS})
+    body = json.dumps(push()).encode()
+
+    def deliver(number: str) -> int:
+        found: list[Any] = []
+        hook.getChanges(signed(body, X_Gitea_Delivery=number)).addBoth(found.append)
+        return len(found[0][0])
+
+    assert [deliver(n) for n in ("one", "one", "two", "one", "", "")] == [1, 0, 1, 0, 1, 1]
+    for number in range(MAX_DELIVERIES):
+        hook._came_before(f"other {number}")
+    assert len(hook._deliveries) == MAX_DELIVERIES
+    with pytest.raises(ValueError, match="signature"):
+        ask(Request(body, X_Gitea_Delivery="three"))
+    assert deliver("three") == 1, "what was refused was not accepted before"
 
 
 BODY = json.dumps(push()).encode()

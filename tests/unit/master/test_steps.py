@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from silvermetal_master.build_store import BuildRecord, BuildStore
+from silvermetal_master.errors import PinningError
 from silvermetal_master.pinning import Pinned
-from silvermetal_master.steps import CollectStatement, Handover, Judge
+from silvermetal_master.steps import CollectStatement, Handover, Judge, Pin
 from silvermetal_master.steps.collect import BoundedBytes, TooLargeError
 from silvermetal_master.steps.explain import pair
 from silvermetal_master.steps.of_build import BUILD_PROPERTY, REQUESTS_PROPERTY
@@ -248,3 +249,17 @@ def test_one_digest_with_other_chunks_has_a_pair_too() -> None:
     verdict = decide(case(A, B.but(chunks=tuple(hex64(i) for i in range(5)))))
     assert verdict.outcome is Outcome.DIVERGED
     assert pair(verdict) == ("host-a", "host-b")
+
+
+def test_a_tag_that_has_a_verdict_is_never_built_at_another_commit(tmp_path: Path) -> None:
+    record = open_build(tmp_path)
+    step = Pin(state=str(tmp_path), repository="r", recipe="tiny", workers={}, build_timeout=1)
+    step._refuse_moved(REF, "b" * 40)
+    step.store.note(REF, {"build": record.id, "ledger": 0})
+    step._refuse_moved(REF, COMMIT)
+    with pytest.raises(PinningError, match=f"expected {COMMIT}, for which it has a verdict, got {'b' * 40}"):
+        step._refuse_moved(REF, "b" * 40)
+    step.store.note(REF, {"failed": "a forged event"})
+    with pytest.raises(PinningError, match="the tag was moved"):
+        step._refuse_moved(REF, "c" * 40)
+    step._refuse_moved("refs/tags/other", "c" * 40)

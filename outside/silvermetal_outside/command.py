@@ -1,0 +1,129 @@
+"""``silvermetal verify-release URL|DIR``: a release, checked by somebody who has only the keys.
+
+Exit codes are those of ``silvermetal``; 9 is a file that SHA256SUMS does not name so, 10 a file that could not be had.
+
+Rules:
+
+- The signed list of files is checked before anything that it names is fetched; the ISO's size is the verdict's.
+- A folder is only read. What is fetched stays in ``--into``, so that a second call goes on where the first one ended.
+- The checks themselves are ``silvermetal_proof``'s: here are the network and the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from silvermetal_proof.cli.ends import End, Refused, finish, refuse
+from silvermetal_proof.cli.release_folder import Trusted, check_release, kind_of, signed_sums
+from silvermetal_proof.cli.verify import Asked, read_verdict
+from silvermetal_proof.digest import measure
+from silvermetal_proof.release import MINISIG, SSHSIG, SUMS, VERDICT
+from silvermetal_proof.verdict import Verdict, render
+
+from silvermetal_outside.download import DownloadError, base_of, fetch
+
+SMALL_FILE = 64 * 1024 * 1024
+_PATH = click.Path(path_type=Path)
+
+
+def _show(name: str, have: int, whole: int | None) -> None:
+    """One line a file on a terminal; nothing elsewhere."""
+    if sys.stderr.isatty():
+        share = f"{100 * have // whole:3d} %" if whole else f"{have} bytes"
+        click.echo(f"\r{name}: {share}\x1b[K", nl=have == whole, err=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return measure(stream, "0" * 64).sha256
+
+
+def download(url: str, folder: Path, trusted: Trusted) -> None:
+    """Bring the whole release into ``folder``. :raises Refused: when a file cannot be had or is another one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        base = base_of(url)
+        for name in (SUMS, MINISIG, SSHSIG):
+            fetch(base, name, folder, limit=65536, progress=_show)
+        sums = signed_sums(folder, trusted.master)
+        if VERDICT not in sums:
+            raise Refused(End.SUMS, folder / SUMS, f"expected {VERDICT} in it, got no such line")
+        verdict: Verdict | None = None
+        for name in sorted(sums, key=lambda n: (n != VERDICT, n)):
+            limit = SMALL_FILE
+            if verdict is not None and kind_of(name) is End.ISO:
+                limit = max((h.size or 0 for h in verdict.hosts if h.valid), default=0)
+            _bring(base, name, folder, sums[name], limit)
+            if name == VERDICT:
+                verdict, _ = read_verdict(folder, trusted.master)
+    except DownloadError as error:
+        raise Refused(End.NETWORK, url, str(error)) from None
+
+
+def _bring(base: str, name: str, folder: Path, expected: str, limit: int) -> None:
+    """One file that is what the list says: had already, fetched, or once fetched anew after a resumed one was wrong."""
+    path = folder / name
+    if path.exists() and _digest(path) == expected:
+        return
+    resumed = (folder / f".{name}.part").exists()
+    for again in (resumed, False):
+        found = _digest(fetch(base, name, folder, limit=limit, progress=_show))
+        if found == expected:
+            return
+        path.unlink()
+        if not again:
+            raise Refused(kind_of(name), base + name, f"expected {expected}, got {found}")
+
+
+def _state_folder() -> Path:
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "silvermetal"
+
+
+@click.command("verify-release")
+@click.argument("release")
+@click.option("--keys", type=_PATH, required=True, help="Folder of host entries (*.toml), from elsewhere.")
+@click.option("--master-key", required=True, help="The master's public key, 64 hex digits, from elsewhere.")
+@click.option("--origin", required=True, help="The ledger's name.")
+@click.option("--into", type=_PATH, default=None, help="Where a URL's files go; default: ./<tag>.")
+@click.option(
+    "--state", type=_PATH, default=None, help="What was seen of ledgers; default: ~/.local/state/silvermetal."
+)
+@click.option("--ledger", type=_PATH, default=None, help="A copy of the whole ledger, to compare checkpoints by.")
+@click.option("--threshold", default=2, show_default=True, type=click.IntRange(2), help="Statements that must agree.")
+@click.option("--min-independence", default=1, show_default=True, type=click.IntRange(0, 4))
+@click.option("--json", "as_json", is_flag=True)
+def verify_release(release: str, as_json: bool, **options: Any) -> None:
+    """Check the release at RELEASE, a URL (its page, or where its files lie) or a folder."""
+    try:
+        trusted = Trusted.of(options["master_key"], options["origin"], options["keys"])
+        folder = Path(release)
+        if "://" in release:
+            folder = options["into"] or Path(release.rstrip("/").rsplit("/", 1)[-1] or "release")
+            download(release, folder, trusted)
+        verdict = check_release(
+            folder,
+            trusted=trusted,
+            asked=Asked(options["threshold"], options["min_independence"]),
+            state=options["state"] or _state_folder(),
+            ledger=options["ledger"],
+        )
+    except Refused as refused:
+        refuse(refused, as_json=as_json)
+    except OSError as error:
+        refuse(Refused(End.UNREADABLE, error.filename or release, str(error.strerror)), as_json=as_json)
+    result = {
+        "ok": True,
+        "outcome": str(verdict.outcome),
+        "iso_sha256": verdict.iso_sha256,
+        "level": verdict.level,
+        "ref": verdict.ref,
+        "commit": verdict.commit,
+        "folder": str(folder),
+        "ledger_compared": options["ledger"] is not None,
+    }
+    finish(result, as_json=as_json, text=f"{render(verdict)}everything in the release holds")
