@@ -1,4 +1,4 @@
-"""The builders: ``verify`` on the master, ``iso@<host>`` and ``explain@<host>`` on each host.
+"""The builders: ``verify`` on the master, ``iso@<host>``, ``explain@<host>`` and ``excerpt@<host>`` on each host.
 
 Rules:
 
@@ -23,6 +23,7 @@ VERIFY = "verify"
 ISO_SCHEDULER = "every-host-builds"
 TIE_SCHEDULER = "the-reserve-builds"
 EXPLAIN_SCHEDULER = "every-host-explains"
+EXCERPT_SCHEDULER = "every-host-shows-bytes"
 EXPLAIN_DEADLINE = 1800
 GIT_SILENCE_SECONDS = 600
 
@@ -35,6 +36,11 @@ def iso_builder(host: str) -> str:
 def explain_builder(host: str) -> str:
     """The name of a host's second builder, which describes what the first one built."""
     return f"explain@{host}"
+
+
+def excerpt_builder(host: str) -> str:
+    """The name of a host's third builder, which hands out the bytes that differ."""
+    return f"excerpt@{host}"
 
 
 def coordinator_names(settings: Settings) -> list[str]:
@@ -74,6 +80,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             ),
             steps.Judge(config=config, **common),
             steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
+            steps.LookCloser(schedulerNames=[EXCERPT_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
         ]
     )
@@ -109,6 +116,11 @@ def _explain(host: str, state: str) -> BuildFactory:
     return BuildFactory([steps.MakeManifest(), steps.CollectManifest(host=host, state=state)])
 
 
+def _excerpt(host: str, state: str) -> BuildFactory:
+    common: dict[str, Any] = {"host": host, "state": state}
+    return BuildFactory([steps.HandoverWanted(**common), steps.MakeExcerpt(), steps.CollectExcerpt(**common)])
+
+
 def make_builders(settings: Settings, state: str) -> list[Any]:
     """All builders."""
     builders = [
@@ -136,6 +148,13 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 description=f"describes what {entry.host} built",
                 builddir=f"explain-{entry.host}",
                 factory=_explain(entry.host, state),
+                **common,
+            ),
+            util.BuilderConfig(
+                name=excerpt_builder(entry.host),
+                description=f"hands out the bytes in which {entry.host} differs",
+                builddir=f"excerpt-{entry.host}",
+                factory=_excerpt(entry.host, state),
                 **common,
             ),
         ]
