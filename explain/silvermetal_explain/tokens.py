@@ -117,7 +117,10 @@ def _growth(a: list[str], b: list[str], host_a: str, host_b: str) -> str:
 
 def changed(a: str, b: str, most: int = 12) -> list[str]:
     """The differing lines, as diff shows them, cut to a screen."""
-    x, y = a.splitlines()[:LINES], b.splitlines()[:LINES]
+    x, y = a.splitlines(), b.splitlines()
+    # Equal lines before the first difference tell nothing, and there may be more of them than are looked at.
+    first = next((i for i, (p, q) in enumerate(zip(x, y, strict=False)) if p != q), min(len(x), len(y)))
+    x, y = x[first : first + LINES], y[first : first + LINES]
     lines: list[str] = []
     for line in difflib.unified_diff(x, y, "A", "B", lineterm="", n=0):
         if line.startswith(("---", "+++", "@@")):

@@ -1,4 +1,4 @@
-"""The builders: ``verify`` on the master, ``iso@<host>`` and ``explain@<host>`` on each host.
+"""The builders: ``verify`` on the master, ``iso@<host>``, ``explain@<host>`` and ``excerpt@<host>`` on each host.
 
 Rules:
 
@@ -25,6 +25,7 @@ VERIFY = "verify"
 ISO_SCHEDULER = "every-host-builds"
 TIE_SCHEDULER = "the-reserve-builds"
 EXPLAIN_SCHEDULER = "every-host-explains"
+EXCERPT_SCHEDULER = "every-host-shows-bytes"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
@@ -54,6 +55,11 @@ def deliver_builder(host: str) -> str:
 def deliver_scheduler(host: str) -> str:
     """The name of the scheduler that starts it."""
     return f"{host}-delivers"
+
+
+def excerpt_builder(host: str) -> str:
+    """The name of a host's third builder, which hands out the bytes that differ."""
+    return f"excerpt@{host}"
 
 
 def coordinator_names(settings: Settings) -> list[str]:
@@ -95,6 +101,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             ),
             steps.Judge(config=config, **common),
             steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
+            steps.LookCloser(schedulerNames=[EXCERPT_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
             *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
         ]
@@ -179,6 +186,11 @@ def _publish(settings: Settings, state: str) -> list[Any]:
     return builders
 
 
+def _excerpt(host: str, state: str) -> BuildFactory:
+    common: dict[str, Any] = {"host": host, "state": state}
+    return BuildFactory([steps.HandoverWanted(**common), steps.MakeExcerpt(), steps.CollectExcerpt(**common)])
+
+
 def make_builders(settings: Settings, state: str) -> list[Any]:
     """All builders."""
     builders = [
@@ -206,6 +218,13 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 description=f"describes what {entry.host} built",
                 builddir=f"explain-{entry.host}",
                 factory=_explain(entry.host, state),
+                **common,
+            ),
+            util.BuilderConfig(
+                name=excerpt_builder(entry.host),
+                description=f"hands out the bytes in which {entry.host} differs",
+                builddir=f"excerpt-{entry.host}",
+                factory=_excerpt(entry.host, state),
                 **common,
             ),
         ]

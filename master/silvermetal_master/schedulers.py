@@ -14,6 +14,7 @@ from typing import Any
 from buildbot.plugins import schedulers, util
 
 from silvermetal_master.builders import (
+    EXCERPT_SCHEDULER,
     EXPLAIN_SCHEDULER,
     ISO_SCHEDULER,
     PUBLISH,
@@ -21,6 +22,7 @@ from silvermetal_master.builders import (
     TIE_SCHEDULER,
     VERIFY,
     active_hosts,
+    excerpt_builder,
     deliver_builder,
     deliver_scheduler,
     explain_builder,
@@ -55,6 +57,7 @@ def make_schedulers(settings: Settings) -> list[Any]:
         schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
         schedulers.Triggerable(name=EXPLAIN_SCHEDULER, builderNames=[explain_builder(h) for h in hosts]),
+        schedulers.Triggerable(name=EXCERPT_SCHEDULER, builderNames=[excerpt_builder(h) for h in hosts]),
         *_publishing(settings, hosts),
         schedulers.ForceScheduler(
             name="verify-a-commit",

@@ -75,6 +75,28 @@ def test_an_artefact_that_is_no_live_iso_is_invalid_even_when_both_agree(
     assert two_hosts.api("builds?order=-buildid&limit=1")["builds"]
 
 
+def test_both_sides_bytes_are_on_the_builds_page(two_hosts: Service) -> None:
+    for host, worker in two_hosts.workers.items():
+        worker.behave(f"before() {{ echo 'made by the hand of {host}' >> $work/tree/payload; }}")
+    two_hosts.push_tag("v1-bytes")
+    verdict = two_hosts.verdict("v1-bytes")
+    assert verdict.outcome is Outcome.DIVERGED
+    two_hosts.wait_idle()
+    build = two_hosts.builds_of("verify")[-1]["buildid"]
+    step = next(s for s in two_hosts.api(f"builds/{build}/steps")["steps"] if s["name"] == "look-closer")
+    assert step["results"] == 0, step["state_string"]
+    assert "% of one ISO" in step["state_string"]
+    (log,) = [g for g in two_hosts.api(f"steps/{step['stepid']}/logs")["logs"] if g["name"] == "difference"]
+    page = two_hosts.api(f"logs/{log['logid']}/contents")["logchunks"][0]["content"]
+    assert "made by the hand of host-a" in page
+    assert "made by the hand of host-b" in page
+    record = BuildStore(two_hosts.state).record(verdict.build)
+    report = json.loads(record.file("difference.json").read_bytes())
+    (payload,) = [d for d in report["differences"] if d["what"] == "content"]
+    assert payload["layer_path"] == "payload"
+    assert "by the hand of host-b" in json.dumps(payload)
+
+
 def test_a_lever_without_effect_and_a_leak_are_told_by_the_step_and_judge_nothing(two_hosts: Service) -> None:
     leak = f'printf "%s" "{two_hosts.workers["host-a"].store}" >> "$work/tree/payload"'
     for worker in two_hosts.workers.values():

@@ -197,5 +197,17 @@ def deliver(order_file: Path) -> None:
     click.echo(f"the ISO is delivered, {size} bytes")
 
 
+@main.command()
+@click.argument("build_id")
+@click.option("--want", type=_PATH, required=True)
+@click.option("-o", "--output", type=_PATH, required=True)
+@_ends_cleanly
+def excerpt(build_id: str, want: Path, output: Path) -> None:
+    """Write the first bytes of the files in WANT, as BUILD_ID's ISO on this host has them."""
+    from silvermetal_worker.manifest import write_excerpt
+
+    write_excerpt(WorkerDirectory.from_environment().artefacts, build_id, want.resolve(), output.resolve())
+
+
 if __name__ == "__main__":
     main()

@@ -8,19 +8,15 @@ Rules:
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from ..regions import Claim
 from .descriptors import SECTOR, Descriptor
-from .layer import FOLLOWS, Field
-
-if TYPE_CHECKING:
-    from .iso9660 import Iso
+from .layer import FOLLOWS, Field, Layer
 
 PLATFORMS = {0: "BIOS", 1: "PowerPC", 2: "Mac", 0xEF: "UEFI"}
 
 
-def read_boot(iso: Iso, descriptors: list[Descriptor]) -> None:
+def read_boot(iso: Layer, descriptors: list[Descriptor]) -> None:
     """Fields and claims of the catalogue, if the image has one."""
     record = next((d for d in descriptors if d.kind == 0 and d.data[7:30] == b"EL TORITO SPECIFICATION"), None)
     if record is None:

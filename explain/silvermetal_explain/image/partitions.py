@@ -10,15 +10,11 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
-from typing import TYPE_CHECKING
 
 from ..limits import Limits
 from ..regions import Claim
 from .layer import CAUSE, FOLLOWS, Entry, Field, Layer
 from .source import Source, Window
-
-if TYPE_CHECKING:
-    from .iso9660 import Iso
 
 LBA = 512
 ZERO16 = bytes(16)
@@ -49,7 +45,7 @@ class Partitions(Layer):
         return sorted(self.entries)
 
 
-def read_system_area(iso: Iso, start: int = 0, suffix: str = "") -> None:
+def read_system_area(iso: Layer, start: int = 0, suffix: str = "") -> None:
     """MBR, then whichever of GPT and APM is there; `start` is that of a session's copy."""
     if iso.source.size < start + 4 * LBA:
         return
@@ -64,7 +60,7 @@ def read_system_area(iso: Iso, start: int = 0, suffix: str = "") -> None:
             return
 
 
-def _mbr(iso: Iso, start: int, suffix: str) -> None:
+def _mbr(iso: Layer, start: int, suffix: str) -> None:
     data = iso.source.read(start, LBA)
     add = iso.fields.append
     if data[510:] != b"\x55\xaa":
@@ -98,7 +94,7 @@ def guid(data: bytes) -> str:
     return str(uuid.UUID(bytes_le=data))
 
 
-def _gpt(iso: Iso, at: int, base: int, label: str) -> int:
+def _gpt(iso: Layer, at: int, base: int, label: str) -> int:
     """Header and table; the block of the other header, or 0 where there is none here."""
     data = iso.source.read(at, LBA)
     if data[:8] != b"EFI PART":
@@ -144,7 +140,7 @@ def _gpt(iso: Iso, at: int, base: int, label: str) -> int:
     return int(other)
 
 
-def _apm(iso: Iso) -> None:
+def _apm(iso: Layer) -> None:
     """Apple's map, as grub-mkrescue writes it: block size 512 or 2048, entries `PM`."""
     for width in (512, 2048):
         if iso.source.size < 2 * width or iso.source.read(width, 2) != b"PM":

@@ -14,14 +14,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from ..errors import Unreadable
 from .layer import Entry, Layer
 from .source import BytesSource, Pairwise, Source, Spool
-
-if TYPE_CHECKING:
-    from .squashfs import Squashfs, Where
 
 SPAN = 1 << 20
 KEPT = 4
@@ -29,10 +26,38 @@ SMALL = 4 << 20
 NONE32 = 0xFFFF_FFFF
 
 
-class SquashData:
-    """The half of the squashfs reader that touches file contents."""
+class Where(NamedTuple):
+    """How to find a file's bytes: full blocks from `start`, whose sizes lie at `sizes`, then a tail in a fragment."""
 
-    def fragment(self: Squashfs, number: int) -> bytes:
+    start: int
+    fragment: int
+    offset: int
+    sizes: int
+    count: int
+    number: int
+
+
+class SquashData(Layer):
+    """The half of the squashfs reader that touches file contents; the other half fills in what is declared here."""
+
+    source: Source
+    compressor: str
+    block_size: int
+    fragments: list[tuple[int, int, int]]
+
+    def unpack(self, data: bytes, limit: int) -> bytes:
+        """One stored block, decompressed."""
+        raise NotImplementedError
+
+    def block_sizes(self, where: Where) -> tuple[int, ...]:
+        """The size words of a file's full blocks."""
+        raise NotImplementedError
+
+    def raw_sizes(self, where: Where) -> bytes:
+        """The same as stored."""
+        raise NotImplementedError
+
+    def fragment(self, number: int) -> bytes:
         """One fragment block, decompressed; the last few are kept."""
         kept: OrderedDict[int, bytes] = self.__dict__.setdefault("_kept", OrderedDict())
         if number in kept:
@@ -46,12 +71,12 @@ class SquashData:
             kept.popitem(last=False)
         return data
 
-    def stored_fragment(self: Squashfs, number: int) -> bytes:
+    def stored_fragment(self, number: int) -> bytes:
         """One fragment block as it lies in the image."""
         start, size, _ = self.fragments[number]
         return self.source.read(start, min(size & 0xFFFFFF, self.block_size))
 
-    def blocks(self: Squashfs, entry: Entry) -> Iterator[bytes]:
+    def blocks(self, entry: Entry) -> Iterator[bytes]:
         """A file's content block by block."""
         where: Where = entry.where
         at, left = where.start, entry.size
@@ -75,7 +100,7 @@ class SquashData:
         if left:
             yield self.tail(entry, left)
 
-    def tail(self: Squashfs, entry: Entry, length: int) -> bytes:
+    def tail(self, entry: Entry, length: int) -> bytes:
         """The end of a file that lies in a fragment block."""
         where: Where = entry.where
         if where.fragment == NONE32:
@@ -85,17 +110,17 @@ class SquashData:
             raise Unreadable(f"{self.path}: got {len(data)} bytes of {entry.path} in its fragment, expected {length}")
         return data
 
-    def open(self: Squashfs, entry: Entry) -> Source:
+    def open(self, entry: Entry) -> Source:
         """The content: small files in memory, large ones in a nameless temporary file."""
         if entry.size <= SMALL:
             return BytesSource(b"".join(self.blocks(entry)))
         return Spool(self.blocks(entry), self.limits.spool)
 
-    def head(self: Squashfs, entry: Entry, length: int) -> bytes:
+    def head(self, entry: Entry, length: int) -> bytes:
         """The first bytes, without decompressing the rest."""
         return next(self.blocks(entry), b"")[:length] if entry.size else b""
 
-    def hashes(self: Squashfs) -> Iterator[tuple[str, str]]:
+    def hashes(self) -> Iterator[tuple[str, str]]:
         """Digests of all files, by fragment, then by position; decompressors run without the interpreter's lock."""
         whole: list[Entry] = []
         tails: list[Entry] = []
@@ -139,7 +164,7 @@ class SquashData:
             for found in pool.map(of_file, whole):
                 yield from found
 
-    def order(self: Squashfs) -> list[str]:
+    def order(self) -> list[str]:
         """Files by the place of their data; files that share their bytes keep one place."""
         placed: dict[tuple[int, int, int], str] = {}
         for path, entry in self.entries.items():
@@ -149,7 +174,7 @@ class SquashData:
                 placed.setdefault(key, path)
         return [placed[key] for key in sorted(placed)]
 
-    def differing(self: Squashfs, other: Layer, pairs: list[tuple[Entry, Entry]]) -> set[str]:
+    def differing(self, other: Layer, pairs: list[tuple[Entry, Entry]]) -> set[str]:
         """Paths whose content differs: by stored blocks where both images store alike, else by what they unpack to."""
         if not isinstance(other, type(self)):
             return Layer.differing(self, other, pairs)
@@ -190,7 +215,7 @@ class SquashData:
                 found.add(a.path)
         return found
 
-    def _unequal(self: Squashfs, other: Squashfs, a: Entry, b: Entry) -> bool:
+    def _unequal(self, other: SquashData, a: Entry, b: Entry) -> bool:
         if self.block_size == other.block_size:
             return any(x != y for x, y in zip(self.blocks(a), other.blocks(b), strict=False))
         mine, theirs = hashlib.sha256(), hashlib.sha256()
@@ -199,12 +224,12 @@ class SquashData:
                 digest.update(data)
         return mine.digest() != theirs.digest()
 
-    def _same_fragment(self: Squashfs, other: Squashfs, a: int, b: int) -> bool:
+    def _same_fragment(self, other: SquashData, a: int, b: int) -> bool:
         if self.fragments[a][1] != other.fragments[b][1]:
             return False
         return self.stored_fragment(a) == other.stored_fragment(b)
 
-    def _unequal_runs(self: Squashfs, other: Squashfs, runs: list[tuple[int, int, int, int]]) -> set[int]:
+    def _unequal_runs(self, other: SquashData, runs: list[tuple[int, int, int, int]]) -> set[int]:
         """Indices of runs whose stored bytes differ; neighbours that moved by the same distance are read as one."""
         found: set[int] = set()
         runs.sort()

@@ -10,19 +10,17 @@ from __future__ import annotations
 import hashlib
 import struct
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from ..errors import Unreadable
 from ..limits import Limits
 from ..regions import Claim
 from .compression import SQUASHFS, block
-from .layer import FOLLOWS, Entry, Field, Layer
+from .layer import FOLLOWS, Entry, Field
 from .source import Source
-from .squashdata import SquashData
+from .squashdata import NONE32, SquashData, Where
 
 SUPER = struct.Struct("<5I6H8Q")
 NONE64 = 0xFFFF_FFFF_FFFF_FFFF
-NONE32 = 0xFFFF_FFFF
 META = 8192
 BASE = struct.Struct("<4H2I")
 FILE, LFILE = struct.Struct("<4I"), struct.Struct("<3Q4I")
@@ -46,24 +44,13 @@ FLAGS = (
 XATTR = {0: "user.", 1: "trusted.", 2: "security."}
 
 
-class Where(NamedTuple):
-    """How to find a file's bytes: full blocks from `start`, whose sizes lie at `sizes`, then a tail in a fragment."""
-
-    start: int
-    fragment: int
-    offset: int
-    sizes: int
-    count: int
-    number: int
-
-
-class Squashfs(SquashData, Layer):
+class Squashfs(SquashData):
     """One squashfs 4.0 image."""
 
     format = "squashfs"
 
     def __init__(self, path: str, source: Source, limits: Limits) -> None:
-        Layer.__init__(self, path, source, limits)
+        super().__init__(path, source, limits)
         head = source.read(0, SUPER.size)
         (
             magic,

@@ -1,18 +1,21 @@
 """The steps of the builds: one file a step, in the order in which they run.
 
-``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`, :mod:`record`.
+``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`,
+:mod:`look_closer`, :mod:`record`.
 ``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``publish``: :mod:`publish` (admit, fetch, assemble, release). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
+``excerpt@<host>``: :mod:`handover` (wanted), :mod:`on_worker` (excerpt), :mod:`collect`.
 """
 
-from silvermetal_master.steps.collect import CollectManifest, CollectStatement
+from silvermetal_master.steps.collect import CollectExcerpt, CollectManifest, CollectStatement
 from silvermetal_master.steps.deliver import Deliver, HandoverDelivery
 from silvermetal_master.steps.explain import Explain
 from silvermetal_master.steps.fan_out import FanOut
-from silvermetal_master.steps.handover import Handover
+from silvermetal_master.steps.handover import Handover, HandoverWanted
 from silvermetal_master.steps.judge import Judge
-from silvermetal_master.steps.on_worker import Attest, Audit, Build, MakeManifest, Preflight
+from silvermetal_master.steps.look_closer import LookCloser
+from silvermetal_master.steps.on_worker import Attest, Audit, Build, MakeExcerpt, MakeManifest, Preflight
 from silvermetal_master.steps.pin import Pin
 from silvermetal_master.steps.publish import Admit, Assemble, Fetch, Release, StartPublish
 from silvermetal_master.steps.record import Record
@@ -24,6 +27,7 @@ __all__ = [
     "Attest",
     "Audit",
     "Build",
+    "CollectExcerpt",
     "CollectManifest",
     "CollectStatement",
     "Deliver",
@@ -32,7 +36,10 @@ __all__ = [
     "Fetch",
     "Handover",
     "HandoverDelivery",
+    "HandoverWanted",
     "Judge",
+    "LookCloser",
+    "MakeExcerpt",
     "MakeManifest",
     "Pin",
     "Preflight",

@@ -21,12 +21,14 @@ from silvermetal_proof.seal.hpke import MAX_SEALED_BYTES
 from silvermetal_master.build_store import NoSuchBuildError
 from silvermetal_master.steps.handover import BUILDER_FOLDER
 from silvermetal_master.steps.of_build import StepOfBuild
-from silvermetal_master.steps.on_worker import MANIFEST_FILE, STATEMENT_FILE
+from silvermetal_master.steps.on_worker import EXCERPT_FILE, MANIFEST_FILE, STATEMENT_FILE
 
 STATEMENT_DATA = "statement"
 OBSERVATION_DATA = "observation"
 BLOCK_BYTES = 128 * 1024
 MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+MAX_EXCERPT_BYTES = 8 * 1024 * 1024
+"""At most 4 MiB of files in base64."""
 
 
 class TooLargeError(Exception):
@@ -131,6 +133,7 @@ class CollectManifest(_Collect):
     description = ["collecting the manifest"]
     source = MANIFEST_FILE
     limit = MAX_MANIFEST_BYTES
+    kind = "manifest"
 
     def __init__(self, *, host: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -147,11 +150,20 @@ class CollectManifest(_Collect):
         if data is None:
             return FAILURE
         if data[:2] != b"\x1f\x8b" or not _is_gzip(data):
-            await self.say("expected a manifest compressed by gzip, got something else")
+            await self.say("expected gzip, got something else")
             return FAILURE
-        record.write("manifests/{host}.json.gz", data, host=self.host)
-        await self.say(f"manifest received, {len(data)} bytes")
+        record.write(f"{self.kind}s/{{host}}.json.gz", data, host=self.host)
+        await self.say(f"{self.kind} received, {len(data)} bytes")
         return SUCCESS
+
+
+class CollectExcerpt(CollectManifest):
+    """Bring the bytes that differ and keep them in the build's record."""
+
+    description = ["collecting the bytes that differ"]
+    source = EXCERPT_FILE
+    limit = MAX_EXCERPT_BYTES
+    kind = "excerpt"
 
 
 def _is_gzip(data: bytes) -> bool:

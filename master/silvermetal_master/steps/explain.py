@@ -47,6 +47,9 @@ def compare(record: BuildRecord, a: str, b: str) -> dict[str, Any]:
     argv = [str(Path(sys.executable).with_name("silvermetal")), "diff"]
     argv += [str(record.file("manifests/{host}.json.gz", host)) for host in (a, b)]
     argv += ["--label-a", a, "--label-b", b]
+    for side, host in (("a", a), ("b", b)):
+        if (excerpt := record.file("excerpts/{host}.json.gz", host)).exists():
+            argv += [f"--excerpt-{side}", str(excerpt)]
     argv += ["--json", str(record.file("difference.json")), "--html", str(record.file("difference.html"))]
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=DIFF_TIMEOUT, check=False)
@@ -103,6 +106,15 @@ class Explain(Rally):
             return WARNINGS
         await self._show(record, report)
         return SUCCESS
+
+    @staticmethod
+    def load(record: BuildRecord) -> dict[str, Any] | None:
+        """The report that is kept with the verdict, if one was made."""
+        file = record.file("difference.json")
+        if not file.exists() or file.stat().st_size > MAX_REPORT_BYTES:
+            return None
+        value = json.loads(file.read_bytes())
+        return value if isinstance(value, dict) else None
 
     async def _show(self, record: BuildRecord, report: dict[str, Any]) -> None:
         """The summary as the step's text, the page as a log."""

@@ -21,6 +21,7 @@ from silvermetal_master.steps.of_build import StepOfBuild
 
 ORDER_FILE = "order.json"
 LOCK_FILE = "packages.lock"
+WANTED_FILE = "wanted.json"
 BUILDER_FOLDER = "."
 """Where orders, outputs and statements lie on the worker: the folder that holds the checkout."""
 BLOCK_BYTES = 128 * 1024
@@ -71,4 +72,23 @@ class Handover(StepOfBuild):
                 await self.say(f"could not hand over {target}")
                 return FAILURE
         await self.say(f"order of {self.host} handed over")
+        return SUCCESS
+
+
+class HandoverWanted(Handover):
+    """Write beside the worker's checkout which files' bytes are wanted, once the verdict has fallen."""
+
+    description = ["asking for bytes"]
+
+    async def run(self) -> int:
+        """Hand over, or say why not."""
+        try:
+            wanted = self.record().file(WANTED_FILE)
+        except NoSuchBuildError as error:
+            await self.say(str(error))
+            return FAILURE
+        if not wanted.exists() or not await self._download(wanted, WANTED_FILE):
+            await self.say("expected a list of wanted files to hand over, got none through")
+            return FAILURE
+        await self.say(f"{self.host} was asked for the bytes that differ")
         return SUCCESS

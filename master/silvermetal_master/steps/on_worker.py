@@ -17,11 +17,12 @@ from buildbot.process.results import SUCCESS, WARNINGS
 from buildbot.steps.shell import ShellCommand
 from silvermetal_proof.errors import printable
 
-from silvermetal_master.steps.handover import LOCK_FILE, ORDER_FILE
+from silvermetal_master.steps.handover import LOCK_FILE, ORDER_FILE, WANTED_FILE
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
 
 STATEMENT_FILE = "statement.sealed"
 MANIFEST_FILE = "manifest.json.gz"
+EXCERPT_FILE = "excerpt.json.gz"
 # Commands run in the checkout; what they take and leave lies beside it, so that the tree stays clean.
 _ORDER = f"../{ORDER_FILE}"
 _OUTPUT = "../output"
@@ -148,3 +149,17 @@ class MakeManifest(_WorkerCommand):
 
         command = ["silvermetal-worker", "manifest", Property(BUILD_PROPERTY), "-o", f"../{MANIFEST_FILE}"]
         super().__init__(seconds=1200, command=command, **kwargs)
+
+
+class MakeExcerpt(_WorkerCommand):
+    """Take from the ISO the first bytes of the files that differ."""
+
+    name = "excerpt"
+    doing = "taking the bytes that differ"
+    done = "taken"
+
+    def __init__(self, **kwargs: Any) -> None:
+        from buildbot.process.properties import Property
+
+        command = ["silvermetal-worker", "excerpt", Property(BUILD_PROPERTY), "--want", f"../{WANTED_FILE}"]
+        super().__init__(seconds=1200, command=[*command, "-o", f"../{EXCERPT_FILE}"], **kwargs)
