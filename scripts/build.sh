@@ -8,6 +8,7 @@
 #   --output DIR             default output/<short-sha>; replaced as a whole when the build is done
 #   --store DIR              the packages' content-addressed store, which builds may share
 #   --jobs N                 cores to use (default: all)
+#   --probe                  build nothing: run a container with the build's options, mounts and rights, and say whether it can
 #   --inject-host-name FILE  test aid: add this host's name to FILE inside the image, so that two hosts differ
 #
 # Environment: BUILDER_IMAGE SOURCE_DATE_EPOCH CONTAINER_ENGINE=docker|podman DOCKER_HOST SILVERMETAL_BUILD_TIMEOUT
@@ -33,13 +34,14 @@ die() {
 # One KEY of a KEY=value file, without running the file.
 setting() { sed -n "s/^$2=\"\{0,1\}\([^\"]*\)\"\{0,1\}\$/\1/p" "$1" | tail -n 1; }
 
-recipe=minimal-live lock="" output="" jobs="" inject=""
+recipe=minimal-live lock="" output="" jobs="" inject="" probe="" probed=""
 store=${SILVERMETAL_STATE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/silvermetal}/store
 while (($#)); do
     case $1 in
         --recipe | --lock | --output | --store | --jobs | --inject-host-name)
             (($# >= 2)) || die 2 "$1: got nothing, expected a value" ;;
-        -h | --help) sed -n '2,23s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        --probe) probe=yes; shift; continue ;;
+        -h | --help) sed -n '2,24s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
         *) die 2 "got the argument '$1'; see scripts/build.sh --help" ;;
     esac
     case $1 in
@@ -121,7 +123,7 @@ clean() {
         wait "$child" 2>/dev/null || true
     fi
     [[ -z $creating ]] || remove_container
-    rm -rf "$work"
+    rm -rf "$work" ${probed:+"$probed"}
 }
 trap clean EXIT
 trap 'exit 130' INT
@@ -139,7 +141,9 @@ attend() {
 
 mkdir -p "$work/in/recipe" "$work/out"
 lock_in=$work/in/packages.lock
-if [[ -n $lock ]]; then
+if [[ -n $probe ]]; then
+    : # a probe needs no packages
+elif [[ -n $lock ]]; then
     cp -- "$lock" "$lock_in"
 elif [[ -f $root/config/$recipe.lock ]] && "$root/scripts/silvermetal-fetch" "$root/config/$recipe.lock" --store "$store" --check; then
     cp -- "$root/config/$recipe.lock" "$lock_in"
@@ -147,15 +151,23 @@ else
     attend "$root/scripts/silvermetal-resolve-lock" --package "$(setting "$root/config/$recipe.conf" PACKAGES)" \
         --architecture "$(setting "$root/config/$recipe.conf" ARCHITECTURE)" -o "$lock_in" || die 3 "the packages cannot be resolved"
 fi
-attend "$root/scripts/silvermetal-fetch" "$lock_in" --store "$store" || die 3 "the packages of the lock cannot be had"
-suite=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["suite"])' "$lock_in")
-lock_sha256=$(sha256sum "$lock_in" | cut -d' ' -f1)
+if [[ -z $probe ]]; then
+    attend "$root/scripts/silvermetal-fetch" "$lock_in" --store "$store" || die 3 "the packages of the lock cannot be had"
+    suite=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["suite"])' "$lock_in")
+    lock_sha256=$(sha256sum "$lock_in" | cut -d' ' -f1)
+fi
 
 # --- the container ------------------------------------------------------------------------------------------------
 
 # The container reads copies, with fixed modes: neither the checkout's umask nor a change made meanwhile gets in.
 cp -R --no-preserve=all -- "$root/scripts/recipes/$recipe/." "$work/in/recipe/"
 (cd "$root/scripts/recipes/$recipe" && find . -type f -perm -u+x -print0) | (cd "$work/in/recipe" && xargs -0 chmod 755)
+if [[ -n $probe ]]; then
+    # What the build needs of the engine: mounts inside the container, programs run in /tmp, output that reaches the host.
+    printf '%s\n' 'set -e' 'mkdir /tmp/root' 'mount -t tmpfs none /tmp/root' 'mkdir /tmp/root/dev' \
+        'mount --bind /dev /tmp/root/dev' 'umount /tmp/root/dev' 'cp /bin/true /tmp/root/run' '/tmp/root/run' \
+        'umount /tmp/root' 'echo "$SENTINEL" >/silvermetal/out/probe' >"$work/in/recipe/build"
+fi
 cp --no-preserve=all -- "$root/scripts/recipes/flat-repository" "$work/in/flat-repository"
 chmod 755 "$work/in/flat-repository" "$work" "$work/in" "$work/out"
 cp --no-preserve=all -- "$root/config/$recipe.conf" "$work/in/recipe.conf"
@@ -182,7 +194,13 @@ if [[ ! -s /silvermetal/store/sha256/$FIRST ]]; then
 fi
 rm /silvermetal/out/sentinel
 exec /bin/bash /silvermetal/in/recipe/build'
-first=$(grep -m1 -oE '"sha256":"[0-9a-f]{64}"' "$lock_in" | cut -d'"' -f4)
+if [[ -n $probe ]]; then
+    first=probe.$token
+    probed=$store/sha256/$first
+    { mkdir -p "$store/sha256" && echo "$token" >"$probed"; } || die 5 "the package store $store cannot be written"
+else
+    first=$(grep -m1 -oE '"sha256":"[0-9a-f]{64}"' "$lock_in" | cut -d'"' -f4)
+fi
 
 # Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
@@ -213,6 +231,8 @@ attend timeout --signal=KILL "$limit" "$engine" start --attach "$container" >&3 
 exec 3>&-
 wait "$logger" || true
 ((SECONDS - began < limit)) || die 124 "the build did not end within $limit seconds (SILVERMETAL_BUILD_TIMEOUT)"
+[[ -z $probe || $code == 0 || $code == 75 ]] \
+    || die 5 "the probe container failed with exit code $code: $(tail -n 1 "$work/build.log" | head -c 200): the engine must allow SYS_ADMIN, mounts and a tmpfs with exec"
 case $code in
     0) ;;
     75) die 5 "a bind mount did not show this host's files in the container (see above): run the engine on this machine, or give build.sh paths that the engine's machine has, too" ;;
@@ -220,6 +240,11 @@ case $code in
     *) die 3 "the build failed with exit code $code (see above)" ;;
 esac
 remove_container
+if [[ -n $probe ]]; then
+    [[ -s $work/out/probe && $(<"$work/out/probe") == "$token" ]] || die 5 "the probe container ended well and left nothing"
+    echo "build.sh: probe: mounts, rights and output are as a build needs them"
+    exit 0
+fi
 
 # --- what it gives ------------------------------------------------------------------------------------------------
 

@@ -54,8 +54,9 @@ class Pinned:
             "BUILD_INFO RECIPE": self.recipe.name,
             "BUILD_INFO SOURCE_DATE_EPOCH": str(self.pins.source_date_epoch),
         }
-        if self.pins.builder_image.startswith("sha256:"):
-            expected["builder image"] = self.pins.builder_image
+        # The one form is the image's id, the other the digest in a registry: a host signs both, each by its own name.
+        _, at, digest = self.pins.builder_image.rpartition("@")
+        expected["builder image digest" if at else "builder image"] = digest
         for package in PackageLock.read(self.lock).packages:
             expected[f"package {package.name}:{package.architecture}"] = f"{package.version} sha256:{package.sha256}"
         return expected

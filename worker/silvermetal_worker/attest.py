@@ -76,14 +76,17 @@ def read_output(folder: Path) -> Output:
     )
 
 
-def dependencies(checkout: Path, image_id: str, lock: bytes) -> tuple[Dependency, ...]:
-    """Every input by name, as it really was."""
+def dependencies(checkout: Path, image_id: str, lock: bytes, image_digest: str | None = None) -> tuple[Dependency, ...]:
+    """Every input by name, as it really was. ``image_digest`` is the image's in a registry, where it is pinned so."""
     head = output_of(["git", "-c", "safe.directory=*", "rev-parse", "HEAD"], timeout=60, cwd=checkout).strip()
     found = [
         Dependency(name="commit", digest=DigestSet(git_commit=head)),
         Dependency(name="builder image", digest=DigestSet(sha256=image_id.removeprefix("sha256:"))),
         Dependency(name="package lock", digest=DigestSet(sha256=sha256(lock).removeprefix("sha256:"))),
     ]
+    if image_digest is not None:
+        digest = DigestSet(sha256=image_digest.removeprefix("sha256:"))
+        found.append(Dependency(name="builder image digest", digest=digest))
     submodules = output_of(
         ["git", "-c", "safe.directory=*", "submodule", "status", "--recursive"], timeout=300, cwd=checkout
     )
@@ -155,6 +158,7 @@ def attest(order: Order, settings: WorkerSettings, key: SigningKey, *, checkout:
     output = read_output(folder)
     engine = ContainerEngine(settings.docker_host)
     started, finished = _times(folder)
+    image = order.pins.builder_image
     with output.iso.open("rb") as stream:
         measured = measure(stream, order.nonce)
     statement = compose(
@@ -163,7 +167,7 @@ def attest(order: Order, settings: WorkerSettings, key: SigningKey, *, checkout:
         measured=measured,
         found=look_at(output.iso),
         evidence=gather(engine.facts(), started=started, finished=min(finished, datetime.now(UTC))),
-        inputs=dependencies(checkout, engine.image_id(order.pins.builder_image), output.lock),
+        inputs=dependencies(checkout, engine.image_id(image), output.lock, engine.image_digest(image)),
     )
     envelope = sign(statement.encode(), key)
     return seal(envelope, public_hex=order.seal_key, build=order.build, host=order.host)

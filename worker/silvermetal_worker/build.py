@@ -53,15 +53,23 @@ def command(order: Order, settings: WorkerSettings, *, lock: Path, output: Path)
 
 def environment(order: Order, settings: WorkerSettings) -> dict[str, str]:
     """The whole environment of the build."""
+    return environment_of(
+        settings,
+        BUILDER_IMAGE=order.pins.builder_image,
+        SOURCE_DATE_EPOCH=str(order.pins.source_date_epoch),
+        SILVERMETAL_BUILD_TIMEOUT=str(order.timeout),
+    )
+
+
+def environment_of(settings: WorkerSettings, **values: str) -> dict[str, str]:
+    """The environment of a call of ``build.sh`` on this host."""
     env = {
         "PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         "HOME": os.environ.get("HOME", "/root"),
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
-        "BUILDER_IMAGE": order.pins.builder_image,
-        "SOURCE_DATE_EPOCH": str(order.pins.source_date_epoch),
-        "SILVERMETAL_BUILD_TIMEOUT": str(order.timeout),
         "CONTAINER_ENGINE": settings.engine,
+        **values,
     }
     if settings.docker_host:
         env["DOCKER_HOST"] = settings.docker_host

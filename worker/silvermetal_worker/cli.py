@@ -9,8 +9,11 @@ Rules:
 from __future__ import annotations
 
 import functools
+import json
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +112,39 @@ def prove(master: str, worker: str, nonce: str) -> None:
 @_ends_cleanly
 def preflight(order_file: Path, master_time: float | None) -> None:
     """Say whether this host is ready for the order."""
+    skew = None if master_time is None else time.time() - master_time  # before the checks, which take their time
     from silvermetal_worker.preflight import checks
 
     directory = WorkerDirectory.from_environment()
-    done = list(checks(_read_order(order_file), directory, Path.cwd(), master_time))
+    done = list(checks(_read_order(order_file), directory, Path.cwd(), skew))
     for check in done:
         click.echo(str(check))
+    if bad := [c.name for c in done if not c.good]:
+        raise WorkerError(f"this host is not ready: {', '.join(bad)}", EXIT_HOST_NOT_READY)
+
+
+@main.command()
+@click.argument("directory", type=_PATH)
+@click.option("--checkout", type=_PATH, default=Path(), help="A checkout of what is to be built; default: here.")
+@click.option("--recipe", default="minimal-live", show_default=True, help="The recipe whose needs are looked at.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@_ends_cleanly
+def doctor(directory: Path, checkout: Path, recipe: str, as_json: bool) -> None:
+    """Say whether the host of the worker in DIRECTORY is ready to build, and what mends what is not.
+
+    Exit codes: 0 all is good; 2 the call is wrong (no worker's directory, no such recipe); 3 a file of the checkout
+    cannot be read; 5 the host is not ready.
+    """
+    from silvermetal_worker.preflight import Wanted, host_checks
+
+    worker = WorkerDirectory(directory.resolve())
+    done = list(host_checks(Wanted.of_checkout(checkout.resolve(), recipe), worker))
+    if as_json:
+        value = {"ready": all(c.good for c in done), "recipe": recipe, "checks": [asdict(c) for c in done]}
+        click.echo(json.dumps(value, sort_keys=True))
+    else:
+        for check in done:
+            click.echo(str(check))
     if bad := [c.name for c in done if not c.good]:
         raise WorkerError(f"this host is not ready: {', '.join(bad)}", EXIT_HOST_NOT_READY)
 

@@ -3,12 +3,14 @@
 Rules:
 
 - Asked through the library, with a timeout; an engine that does not answer is a host that is not ready.
-- An image is found by digest only, and its id (the digest of its configuration) is what the statement names.
+- An image is found by digest only, and its id (the digest of its configuration) is what the statement names; an image
+  that is pinned by its digest in a registry is named by that, too, as the engine has it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import docker.errors
 import requests
@@ -61,8 +63,28 @@ class ContainerEngine:
 
     def image_id(self, reference: str) -> str:
         """The id of the image that ``reference`` (a digest) names. :raises WorkerError: when it is not there."""
+        return str(self._image(reference).id)
+
+    def image_digest(self, reference: str) -> str | None:
+        """The digest in a registry by which ``reference`` names the image, read back; None for a plain id.
+
+        :raises WorkerError: when the engine has the image by other digests only.
+        """
+        _, at, wanted = reference.rpartition("@")
+        if not at:
+            return None
+        known = {str(d).rpartition("@")[2] for d in self._image(reference).attrs.get("RepoDigests") or ()}
+        if wanted not in known:
+            got = ", ".join(printable(d, 80) for d in sorted(known)[:3]) or "none"
+            raise WorkerError(
+                f"builder image: expected the engine to have it by the digest {wanted}, got {got}; `docker pull` it",
+                EXIT_HOST_NOT_READY,
+            )
+        return wanted
+
+    def _image(self, reference: str) -> Any:
         try:
-            return str(self._client.images.get(reference).id)
+            return self._client.images.get(reference)
         except docker.errors.ImageNotFound:
             raise WorkerError(
                 f"builder image: expected {reference} in the engine at {self.address}, got no such image; "

@@ -1,92 +1,114 @@
-"""Preflight: is this host ready for this order? Asked before minutes are spent.
+"""Preflight: is this host ready for this recipe? Asked before minutes are spent, and by ``doctor``.
 
 Rules:
 
-- Each check says got and expected and what mends it; all are made, so that one run names all that is missing.
-- Floors (cores, memory, disk) are the recipe's, from ``config/<recipe>.conf`` at the commit.
+- One list for both: a build's first step asks it for an order, ``doctor`` for a checkout.
+- The probe container is run by ``scripts/build.sh --probe`` of the checkout: exactly the build's options and image.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from silvermetal_proof.order import Order
+from silvermetal_proof.pins import Setting, parse_env, parse_image, parse_recipe
+from silvermetal_proof.pins.pins import Pins
 
+from silvermetal_worker import checks as look
+from silvermetal_worker.build import environment_of
+from silvermetal_worker.checks import Check
 from silvermetal_worker.engine import ContainerEngine
-from silvermetal_worker.errors import WorkerError
-from silvermetal_worker.settings import WorkerDirectory
+from silvermetal_worker.errors import EXIT_USAGE, WorkerError
+from silvermetal_worker.process import output_of
+from silvermetal_worker.settings import WorkerDirectory, WorkerSettings
 
-TOOLS = ("bash", "git", "python3", "silvermetal-fetch")
-MAX_CLOCK_SKEW_SECONDS = 90
-_MIB = 2**20
+PROBE_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Check:
-    """One thing looked at. ``mend`` is the command or act that makes it good."""
+class Wanted:
+    """What the host is looked at for. ``settings`` are the recipe's."""
 
-    name: str
-    good: bool
-    expected: str
-    got: str
-    mend: str = ""
+    recipe: str
+    settings: dict[str, str]
+    image: str
+    checkout: Path
 
-    def __str__(self) -> str:
-        if self.good:
-            return f"ok      {self.name}: {self.got}"
-        return f"NOT OK  {self.name}: expected {self.expected}, got {self.got}" + (
-            f"; {self.mend}" if self.mend else ""
-        )
+    @classmethod
+    def of_pins(cls, pins: Pins, checkout: Path) -> Wanted:
+        """For an order."""
+        return cls(pins.recipe, pins.settings, pins.builder_image, checkout)
 
+    @classmethod
+    def of_checkout(cls, checkout: Path, recipe: str) -> Wanted:
+        """For whatever ``config/`` in a checkout says now. :raises WorkerError: where there is none."""
 
-def _memory_mib() -> int:
-    match = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
-    return int(match[1]) // 1024 if match else 0
+        def read(name: str) -> bytes:
+            try:
+                return (checkout / "config" / name).read_bytes()
+            except OSError:
+                raise WorkerError(
+                    f"expected config/{name} in {checkout}, got none; name a checkout by --checkout and a recipe by "
+                    "--recipe",
+                    EXIT_USAGE,
+                ) from None
 
-
-def _floors(order: Order, here: Path) -> Iterator[Check]:
-    """Cores, memory and disk against the recipe's floors."""
-    for key, name, unit, look in (
-        ("HOST_CORES", "cores", "", lambda: len(os.sched_getaffinity(0))),
-        ("HOST_MEMORY_MB", "available memory", " MiB", _memory_mib),
-        ("HOST_DISK_MB", "free disk", " MiB", lambda: shutil.disk_usage(here).free // _MIB),
-    ):
-        floor = int(order.pins.settings.get(key, "0") or "0")
-        got = look()
-        yield Check(name, got >= floor, f"at least {floor}{unit}", f"{got}{unit}", "use a larger host or free some")
-
-
-def _of_error(name: str, expected: str, look: Callable[[], str]) -> Check:
-    try:
-        return Check(name, True, expected, look())
-    except WorkerError as error:
-        return Check(name, False, expected, str(error))
+        file = "builder-image.env"
+        images = parse_env(read(file), f"config/{file}")
+        image = parse_image(images.get("BUILDER_IMAGE", Setting("", f"config/{file}")))
+        return cls(recipe, parse_recipe(read(f"{recipe}.conf"), recipe).settings, image, checkout)
 
 
-def checks(order: Order, directory: WorkerDirectory, here: Path, master_time: float | None) -> Iterator[Check]:
-    """All checks, one after the other. ``master_time`` is the master's clock (seconds), read just before."""
+def probe(wanted: Wanted, settings: WorkerSettings, folder: Path) -> str:
+    """Run the probe container. :raises WorkerError: with what build.sh said."""
+    script = wanted.checkout / "scripts" / "build.sh"
+    if "--probe" not in script.read_text(encoding="utf-8", errors="replace"):
+        return "not made: build.sh of this commit has no --probe"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".probe.") as place:
+        argv = ["bash", str(script), "--probe", "--recipe", wanted.recipe, "--store", settings.store]
+        argv += ["--output", f"{place}/output"]
+        env = environment_of(settings, BUILDER_IMAGE=wanted.image, SILVERMETAL_BUILD_TIMEOUT=str(PROBE_SECONDS))
+        output_of(argv, timeout=PROBE_SECONDS + 60, cwd=wanted.checkout, env=env)
+    return "mounts, rights and output are as a build needs them"
+
+
+def host_checks(wanted: Wanted, directory: WorkerDirectory) -> Iterator[Check]:
+    """All that a host is looked at for, one after the other."""
     settings = directory.settings
-    yield Check("order", order.host == settings.host, f"an order for {settings.host}", f"one for {order.host}")
-    yield from _floors(order, here)
-    for tool in TOOLS:
-        found = shutil.which(tool)
-        yield Check(f"tool {tool}", found is not None, "on the PATH", "found" if found else "none", "install it")
-    yield _of_error("signing key", "readable by its owner alone", lambda: directory.signing_key().public.keyid[:16])
-    yield _of_error("container engine", "an answer", lambda: ContainerEngine(settings.docker_host).facts().version)
-    image = order.pins.builder_image
-    yield _of_error("builder image", image, lambda: ContainerEngine(settings.docker_host).image_id(image)[:19])
-    if master_time is not None:
-        skew = time.time() - master_time
-        yield Check(
-            "clock",
-            abs(skew) <= MAX_CLOCK_SKEW_SECONDS,
-            f"within {MAX_CLOCK_SKEW_SECONDS} s of the master's",
-            f"{skew:+.0f} s",
-            "set the clock (systemd-timesyncd or chrony)",
+    yield from look.floors(wanted.settings, directory.path)
+    yield from look.tools()
+    yield from look.modules(wanted.settings)
+    yield from look.loop_devices(wanted.settings)
+    yield look.writable("worker's directory", directory.path)
+    yield look.writable("package store", Path(settings.store))
+    yield look.of_error("signing key", "readable by its owner alone", lambda: directory.signing_key().public.keyid[:16])
+    engine = look.of_error(
+        "container engine", "an answer", lambda: ContainerEngine(settings.docker_host).facts().version
+    )
+    yield engine
+    if not engine.good:
+        return  # without it the rest would say the same again
+    found = look.of_error(
+        "builder image", wanted.image, lambda: ContainerEngine(settings.docker_host).image_id(wanted.image)[:19]
+    )
+    yield found
+    if found.good:
+        yield look.of_error(
+            "probe container",
+            "to run with the build's options",
+            lambda: probe(wanted, settings, directory.path),
+            "run the worker with an engine that allows it (`usermod -aG docker USER` for the machine's own), then call "
+            "`silvermetal-worker doctor` again",
         )
+
+
+def checks(order: Order, directory: WorkerDirectory, checkout: Path, skew: float | None) -> Iterator[Check]:
+    """A build's preflight. ``skew`` is this host's clock less the master's, in seconds, taken when it was handed on."""
+    host = directory.settings.host
+    yield Check("order", order.host == host, f"an order for {host}", f"one for {order.host}")
+    if skew is not None:
+        yield look.clock(skew)
+    yield from host_checks(Wanted.of_pins(order.pins, checkout), directory)

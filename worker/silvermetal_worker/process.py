@@ -24,11 +24,18 @@ POLL_SECONDS = 0.05
 PARENT_SECONDS = 1
 
 
-def output_of(argv: Sequence[str], *, timeout: float, cwd: Path | None = None, limit: int = 1 << 20) -> str:
+def output_of(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    limit: int = 1 << 20,
+    env: Mapping[str, str] | None = None,
+) -> str:
     """Return what ``argv`` prints; :raises WorkerError: when it fails, is missing, takes or prints too much."""
     try:
         done = subprocess.run(
-            argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+            argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
         )
     except FileNotFoundError:
         raise WorkerError(f"expected the program {argv[0]!r} on this host, got none; install it", 5) from None

@@ -10,12 +10,15 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from buildbot.interfaces import IRenderable
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.results import SUCCESS, WARNINGS
 from buildbot.steps.shell import ShellCommand
 from silvermetal_proof.errors import printable
+from zope.interface import implementer
 
 from silvermetal_master.steps.handover import LOCK_FILE, ORDER_FILE, WANTED_FILE
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
@@ -85,6 +88,14 @@ class _WorkerCommand(ShellCommand):
         return command.results()
 
 
+@implementer(IRenderable)
+class _MasterTime:
+    """The master's clock when the step starts, in seconds: the host compares its own with it."""
+
+    def getRenderingFor(self, _props: Any) -> str:
+        return f"{time.time():.3f}"
+
+
 class Preflight(_WorkerCommand):
     """Is the host ready?"""
 
@@ -93,7 +104,8 @@ class Preflight(_WorkerCommand):
     done = "the host is ready"
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(seconds=300, command=["silvermetal-worker", "preflight", "--order", _ORDER], **kwargs)
+        command = ["silvermetal-worker", "preflight", "--order", _ORDER, "--master-time", _MasterTime()]
+        super().__init__(seconds=300, command=command, **kwargs)
 
 
 class Build(_WorkerCommand):

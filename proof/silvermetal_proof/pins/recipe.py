@@ -17,6 +17,10 @@ from silvermetal_proof.pins.envfile import parse_env
 
 HOST_FLOORS = ("HOST_CORES", "HOST_MEMORY_MB", "HOST_DISK_MB")
 """What a host must have for the recipe: cores, and available memory and free disk in MiB."""
+DEVICE_COUNT = "HOST_LOOP_DEVICES"
+"""How many loop devices a host must have for the recipe."""
+MODULES = "HOST_MODULES"
+"""Names of kernel modules that a host must have loaded or built in."""
 DEFAULT_SIZE_FLOOR = 16 * 1024 * 1024
 """Bytes; no bootable live system is smaller, and a dry run's dummy is 6 bytes."""
 
@@ -44,9 +48,14 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
     packages = tuple(value("PACKAGES", "").split())
     if not packages:
         raise MalformedError(f"{file}: PACKAGES", expected="the packages that the lock is resolved for", got="nothing")
-    for key in (k for k in (*HOST_FLOORS, "ISO_SIZE_FLOOR") if k in settings):
+    for key in (k for k in (*HOST_FLOORS, DEVICE_COUNT, "ISO_SIZE_FLOOR") if k in settings):
         if not re.fullmatch(r"[0-9]{1,15}", settings[key].value):
             raise MalformedError(f"{settings[key].where}: {key}", expected="a whole number", got=settings[key].value)
+    for module in value(MODULES, "").split():
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", module):
+            raise MalformedError(
+                f"{settings[MODULES].where}: {MODULES}", expected="names of kernel modules, by spaces", got=module
+            )
     architecture = value("ARCHITECTURE", "amd64")
     if architecture not in ("amd64", "arm64"):
         raise MalformedError(f"{file}: ARCHITECTURE", expected="amd64 or arm64", got=architecture)

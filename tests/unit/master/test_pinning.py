@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -98,8 +99,19 @@ def test_a_lightweight_tag(repository: Repository, tmp_path: Path) -> None:
     assert pinned.pins.source_date_epoch == 1700000000, "the commit's time"
     assert pinned.pins.builder_image == IMAGE
     expected = pinned.expected_inputs()
+    assert expected["builder image"] == IMAGE[-71:]
     assert expected["commit"] == expected["BUILD_INFO COMMIT"] == repository.first
     assert expected["package hello:amd64"] == f"1.0 sha256:{'0' * 64}"
+
+
+def test_an_image_of_a_registry_is_expected_by_its_digest_there(repository: Repository, tmp_path: Path) -> None:
+    """Its id is another number, which no pin names."""
+    pinned = take(repository, tmp_path, "refs/heads/main")
+    name = f"registry.example.org:5000/builder@sha256:{'c' * 64}"
+    pins = pinned.pins.model_copy(update={"builder_image": name})
+    expected = dataclasses.replace(pinned, pins=pins).expected_inputs()
+    assert expected["builder image digest"] == f"sha256:{'c' * 64}"
+    assert "builder image" not in expected
 
 
 def test_an_annotated_tag_is_peeled_and_either_id_is_a_good_hint(repository: Repository) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_master.errors import PinningError
 from silvermetal_master.pinning import Pinned
-from silvermetal_master.steps import CollectStatement, Handover, Judge, Pin
+from silvermetal_master.steps import CollectStatement, Handover, Judge, Pin, Preflight
 from silvermetal_master.steps.collect import BoundedBytes, TooLargeError
 from silvermetal_master.steps.explain import pair
 from silvermetal_master.steps.of_build import BUILD_PROPERTY, REQUESTS_PROPERTY
@@ -28,7 +29,7 @@ from tests.unit.proof.test_pins import PACKAGE, lock
 with warnings.catch_warnings():
     from buildbot.process.results import FAILURE, SKIPPED, SUCCESS
     from buildbot.test.reactor import TestReactorMixin
-    from buildbot.test.steps import ExpectDownloadFile, ExpectUploadFile, TestBuildStepMixin
+    from buildbot.test.steps import ExpectDownloadFile, ExpectShell, ExpectUploadFile, TestBuildStepMixin
     from twisted.trial import unittest
 
 
@@ -79,6 +80,32 @@ class Steps(TestBuildStepMixin, TestReactorMixin, unittest.TestCase):
         for name, value in {BUILD_PROPERTY: BUILD, **properties}.items():
             self.build.setProperty(name, value, "test")
         return step
+
+    # Preflight
+
+    async def test_the_host_is_told_the_clock_of_the_moment_the_step_starts(self) -> None:
+        step = await self._step(Preflight())
+        said: list[float] = []
+
+        class _Now:
+            def __eq__(self, other: object) -> bool:
+                said.append(float(str(other)))
+                return True
+
+            __hash__ = None  # type: ignore[assignment]
+
+        before = time.time()
+        command = ["silvermetal-worker", "preflight", "--order", "../order.json", "--master-time", _Now()]
+        self.expect_commands(
+            ExpectShell(
+                workdir="wkdir", command=command, log_environ=False, timeout=300, max_time=300, sigterm_time=15
+            ).exit(0)
+        )
+        self.expect_outcome(result=SUCCESS, state_string="the host is ready")
+        await self.run_step()
+        assert step.name == "preflight"
+        assert said
+        assert before - 0.01 <= said[-1] <= time.time()
 
     # Handover
 

@@ -88,6 +88,16 @@ def test_the_statement_says_what_was_read_back_not_what_was_ordered(output: Path
     assert Statement.read(statement.encode()) == statement
 
 
+def test_an_image_of_a_registry_is_signed_by_both_its_names(output: Path) -> None:
+    Repository(output.parent / "checkout")
+    found = dependencies(output.parent / "checkout", f"sha256:{'b' * 64}", LOCK, f"sha256:{'c' * 64}")
+    digests = {d.name: d.digest.sha256 for d in found if d.digest is not None}
+    assert (digests["builder image"], digests["builder image digest"]) == ("b" * 64, "c" * 64)
+    assert "builder image digest" not in {
+        d.name for d in dependencies(output.parent / "checkout", f"sha256:{'b' * 64}", LOCK)
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("a b.iso", "image"), ("-o.iso", "image"), ("BUILD_INFO", "A=" + "x" * 33_000 + "\n")],
