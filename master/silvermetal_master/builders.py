@@ -19,6 +19,7 @@ from buildbot.steps.source.git import Git
 from silvermetal_proof.host import HostEntry
 
 from silvermetal_master import steps
+from silvermetal_master.host_build import on_host
 from silvermetal_master.settings import Settings
 
 VERIFY = "verify"
@@ -210,14 +211,14 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 name=iso_builder(entry.host),
                 description=f"builds the ISO on {entry.host}",
                 builddir=f"iso-{entry.host}",
-                factory=_iso(settings, entry.host, state),
+                factory=on_host(_iso(settings, entry.host, state)),
                 **common,
             ),
             util.BuilderConfig(
                 name=explain_builder(entry.host),
                 description=f"describes what {entry.host} built",
                 builddir=f"explain-{entry.host}",
-                factory=_explain(entry.host, state),
+                factory=on_host(_explain(entry.host, state)),
                 **common,
             ),
             util.BuilderConfig(
