@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import urllib.error
 from pathlib import Path
@@ -153,8 +154,8 @@ def test_branch_named_like_a_tag(service: Hostile) -> None:
 def test_worker_with(service: Hostile, name: str, tmp_path: Path) -> None:
     real = service.liars["host-b"].directory
     folder = tmp_path / "worker"
-    (folder / "keys").mkdir(parents=True)
-    (folder / "keys" / "signing.pem").write_bytes((real / "keys" / "signing.pem").read_bytes())
+    # All that host-b has, its certificate too; only the name or the password is another.
+    shutil.copytree(real / "keys", folder / "keys")
     settings = (real / "worker.toml").read_text()
     (folder / "worker.toml").write_text(
         settings.replace('name = "host-b"', 'name = "host-x"') if "name" in name else settings
