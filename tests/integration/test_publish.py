@@ -168,6 +168,7 @@ EVERY_RUN = "a first asset"
 def test_the_master_is_killed_and_the_release_is_one_and_whole(publishing: Publishing, number: int) -> None:
     running, reached = publishing.service, list(POINTS.values())[number]
     tag = f"v3-{number}"
+    before = len(running.builds_of("publish"))
     running.push_tag(tag)
     verdict = running.verdict(tag)
     record = running.state / "builds" / verdict.build
@@ -182,5 +183,5 @@ def test_the_master_is_killed_and_the_release_is_one_and_whole(publishing: Publi
     wait_until(lambda: publishing.published(tag), "the release", timeout=90, programs=[running.master])
     running.wait_idle(120)
     publishing.assert_whole(tag)
-    for build in running.builds_of("publish"):
+    for build in running.builds_of("publish")[before:]:
         assert build["results"] in (0, 5), _said(running, "publish")  # SUCCESS, or RETRY of the one that was killed
