@@ -33,7 +33,8 @@ CA_KEY = "tls-authority.pem"
 SERVER_KEY = "tls-server.pem"
 CA_DAYS = 3650
 CERTIFICATE_DAYS = 398
-_EARLY = timedelta(minutes=5)
+_EARLY = timedelta(days=1)
+"""Before now, so that a machine whose clock is behind still takes a certificate that was just made."""
 MAX_REQUEST_BYTES = 16384
 
 

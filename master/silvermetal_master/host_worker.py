@@ -25,7 +25,8 @@ from twisted.python import log
 
 from silvermetal_master.connections import check_certificate
 
-SECONDS_TO_ANSWER = 30
+SECONDS_TO_ANSWER = 120
+"""Long enough for a slow or emulated host, whose answer is a command of its own."""
 METHOD = "proveKey"
 
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import configparser
 import io
 import os
 import re
@@ -30,8 +31,7 @@ STORE = "/var/lib/silvermetal/store"
 WORKER = "/var/lib/silvermetal/worker"
 VENV = "/opt/silvermetal/venv"
 RECIPE = Path("config/minimal-live.conf")
-# What setup.cfg installs, and what says how.
-SOURCES = ("proof", "explain", "worker", "master", "scripts")
+# What says how the programs are installed.
 ABOUT = ("setup.cfg", "pyproject.toml", "constraints.txt", "README.md", "LICENSE")
 # How this machine reaches the archives.
 FROM_MACHINE = ("etc/apt", "etc/ssl/certs/ca-certificates.crt", "usr/share/keyrings")
@@ -48,7 +48,7 @@ def provide_programs(plan: HostPlan, bench: Workbench, shelf: Shelf, system: Sys
             f"rm -r {plan.venv}; SILVERMETAL_PYTHON=/usr/bin/python3 scripts/setup.sh vm"
         )
     about = [plan.checkout / name for name in ABOUT if (plan.checkout / name).exists()]
-    files = [path for name in SOURCES for path in (plan.checkout / name).rglob("*") if _counts(path)]
+    files = [path for name in _rooms(plan.checkout) for path in (plan.checkout / name).rglob("*") if _counts(path)]
     relative = b"".join(f"{path.relative_to(plan.checkout)}\n".encode() for path in sorted(files + about))
     contents = key_of(*(path.read_bytes() for path in sorted(files + about)))
     key = key_of(relative, contents, ours, Path(__file__).read_bytes())
@@ -69,6 +69,14 @@ def provide_programs(plan: HostPlan, bench: Workbench, shelf: Shelf, system: Sys
             pack_ext4(tree, folder / "programs.ext4", room=0, interrupt=bench.interrupt)
 
     return shelf.provide("programs", key, make) / "programs.ext4"
+
+
+def _rooms(checkout: Path) -> list[str]:
+    """The folders that setup.cfg takes packages and scripts from."""
+    setup = configparser.ConfigParser()
+    setup.read(checkout / "setup.cfg", encoding="utf-8")
+    paths = [line.rpartition("=")[2].strip() for line in setup["options"]["package_dir"].split("\n") if line]
+    return sorted({Path(path).parts[0] for path in paths})
 
 
 def _counts(path: Path) -> bool:

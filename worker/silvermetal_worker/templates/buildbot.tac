@@ -37,7 +37,7 @@ class _Bot(buildbot_worker.pb.BotPb):
 
     def _prove(self, master, worker, nonce):
         argv = ["silvermetal-worker", "prove", f"--master={master}", f"--worker={worker}", f"--nonce={nonce}"]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=25)
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=110)
         if done.returncode != 0:
             said = done.stderr.decode("utf-8", "replace").strip()[-500:]
             log.msg(f"the master's key challenge is not answered: {said}")
