@@ -22,6 +22,8 @@ BUILD_PROPERTY = "silvermetal_build"
 REQUESTS_PROPERTY = "silvermetal_requests"
 """The property that names the requests that the fan-out created: host to request id."""
 
+NOTE_AGAIN_SECONDS = 10
+
 
 class StepOfBuild(BuildStep):
     """A step with access to the build store in ``state`` (a folder of the master)."""
@@ -48,11 +50,8 @@ class StepOfBuild(BuildStep):
             return None
 
     def note_failure(self, ref: str, why: str) -> None:
-        """Note why ``ref`` has no verdict; a disk that takes no note must not hide the step's own sentence."""
-        try:
-            self.store.note(ref, {"failed": why})
-        except OSError as error:
-            log.msg(f"{ref}: expected to note {why!r}, got {error}")
+        """Note why ``ref`` has no verdict; where nothing can be written now, as soon as it can be."""
+        _note_when_possible(self.master.reactor, self.store, ref, why)
 
     async def say(self, sentence: str, details: str = "") -> None:
         """Make ``sentence`` the step's text, and keep ``details`` in a log."""
@@ -63,3 +62,12 @@ class StepOfBuild(BuildStep):
     def getResultSummary(self) -> dict[str, str]:
         """The sentence that the step said, for the waterfall."""
         return {"step": self.said} if self.said else super().getResultSummary()
+
+
+def _note_when_possible(reactor: Any, store: BuildStore, ref: str, why: str) -> None:
+    """Neither a full disk nor a lack of descriptors may hide the step's sentence or leave the ref without an end."""
+    try:
+        store.note(ref, {"failed": why})
+    except OSError as error:
+        log.msg(f"{ref}: expected to note {why!r}, got {error}; trying again in {NOTE_AGAIN_SECONDS} s")
+        reactor.callLater(NOTE_AGAIN_SECONDS, _note_when_possible, reactor, store, ref, why)
