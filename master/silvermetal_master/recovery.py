@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
 from silvermetal_proof import ProofError
-from silvermetal_proof.model import format_time
-from silvermetal_proof.verdict import Policy, Submission, decide
+from silvermetal_proof.verdict import Submission, decide
 from silvermetal_proof.verdict.records import Case
 
 from silvermetal_master.build_store import BuildRecord, BuildStore
+from silvermetal_master.case_of import case_of
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.recording import enter
 from silvermetal_master.settings import Settings
@@ -85,17 +84,5 @@ def _end(record: BuildRecord, settings: Settings, state: Path) -> str | None:
 
 def _nobody_answered(record: BuildRecord, settings: Settings) -> Case:
     """The case of a build that nobody will judge any more."""
-    request = record.request
-    return Case(
-        request=request,
-        submissions=tuple(Submission(host, None, problem=ABANDONED, ours=True) for host in sorted(request.nonces)),
-        policy=Policy(
-            quorum=settings.policy.quorum,
-            min_independence=settings.policy.min_independence,
-            size_floor=record.size_floor,
-            release=request.ref.startswith("refs/tags/"),
-        ),
-        hosts=settings.hosts,
-        operators=settings.operators,
-        at=format_time(datetime.now(UTC)),
-    )
+    hosts = sorted(record.request.nonces)
+    return case_of(record, settings, tuple(Submission(host, None, problem=ABANDONED, ours=True) for host in hosts))

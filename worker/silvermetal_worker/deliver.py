@@ -10,27 +10,17 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from silvermetal_worker.errors import EXIT_HOST_NOT_READY, EXIT_USAGE, WorkerError
+from silvermetal_worker.errors import WorkerError
+from silvermetal_worker.manifest import kept_iso
 
 TRIES = 5
 SILENCE_SECONDS = 120
 BLOCK_BYTES = 1024 * 1024
 MAX_ORDER_BYTES = 4096
-
-
-def kept_iso(artefacts: Path, build: str) -> Path:
-    """The ISO that ``build`` left here. :raises WorkerError: when it is gone."""
-    if not re.fullmatch(r"[0-9a-f]{32}", build):
-        raise WorkerError(f"expected a build's id (32 hex digits), got {build[:64]!r}", EXIT_USAGE)
-    isos = sorted((artefacts / build).glob("*.iso"))
-    if len(isos) != 1:
-        raise WorkerError(f"build {build}: expected its ISO kept on this host, got {len(isos)}", EXIT_HOST_NOT_READY)
-    return isos[0]
 
 
 def deliver(artefacts: Path, order_file: Path) -> int:

@@ -8,15 +8,13 @@ Rules:
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from silvermetal_proof.model import format_time
-from silvermetal_proof.verdict import Policy, Submission, Verdict, decide
-from silvermetal_proof.verdict.records import Case
+from silvermetal_proof.verdict import Submission, Verdict, decide
 
 from silvermetal_master.build_store import BuildRecord
+from silvermetal_master.case_of import case_of
 from silvermetal_master.settings import load
 from silvermetal_master.steps.of_build import REQUESTS_PROPERTY, StepOfBuild
 from silvermetal_master.steps.submissions import gather
@@ -53,19 +51,5 @@ class JudgingStep(StepOfBuild):
     async def decide(self, record: BuildRecord) -> tuple[Verdict, tuple[Submission, ...]]:
         """The verdict as it stands now, and what it was made of."""
         settings = load(Path(self.config), judging=True)
-        request = record.request
         submissions = await self._submissions(record, settings.policy.reserve)
-        case = Case(
-            request=request,
-            submissions=submissions,
-            policy=Policy(
-                quorum=settings.policy.quorum,
-                min_independence=settings.policy.min_independence,
-                size_floor=record.size_floor,
-                release=request.ref.startswith("refs/tags/"),
-            ),
-            hosts=settings.hosts,
-            operators=settings.operators,
-            at=format_time(datetime.now(UTC)),
-        )
-        return decide(case), submissions
+        return decide(case_of(record, settings, submissions)), submissions
