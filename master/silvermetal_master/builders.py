@@ -49,7 +49,7 @@ def explain_builder(host: str) -> str:
 
 
 def deliver_builder(host: str) -> str:
-    """The name of a host's third builder, which sends the ISO to the master."""
+    """The name of a host's fourth builder, which sends the ISO to the master."""
     return f"deliver@{host}"
 
 
@@ -180,7 +180,7 @@ def _publish(settings: Settings, state: str) -> list[Any]:
                 tags=[entry.host],
                 builddir=f"deliver-{entry.host}",
                 workernames=[entry.worker],
-                factory=BuildFactory([steps.HandoverDelivery(host=entry.host, state=state), steps.Deliver()]),
+                factory=on_host(BuildFactory([steps.HandoverDelivery(host=entry.host, state=state), steps.Deliver()])),
                 collapseRequests=False,
             )
         )
@@ -225,7 +225,7 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 name=excerpt_builder(entry.host),
                 description=f"hands out the bytes in which {entry.host} differs",
                 builddir=f"excerpt-{entry.host}",
-                factory=_excerpt(entry.host, state),
+                factory=on_host(_excerpt(entry.host, state)),
                 **common,
             ),
         ]

@@ -20,7 +20,7 @@ from twisted.python import log
 
 
 class HostBuild(Build):
-    """The build of ``iso@<host>`` and ``explain@<host>``."""
+    """The build of every builder that belongs to a host: iso, explain, excerpt, deliver."""
 
     @defer.inlineCallbacks
     def startBuild(self, workerforbuilder: Any) -> Generator[Any, Any, None]:
