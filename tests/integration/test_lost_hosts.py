@@ -74,7 +74,8 @@ def test_a_worker_that_dies_and_comes_back_builds_again_and_counts_once(short_de
     worker = short_deadline.workers["host-b"]
     worker.behave("before() { [ -f $store/again ] || { touch $store/again; sleep 300; }; }")
     short_deadline.push_tag("v2-dies")
-    wait_until(lambda: _building(short_deadline, "host-b"), "host-b in its build step")
+    # A step that began says not yet that its command runs: killed before the mark, the second build would sleep too.
+    wait_until((worker.store / "again").exists, "host-b's build")
     assert worker.program is not None
     worker.program.kill()
     worker.start()
