@@ -3,13 +3,14 @@
 Rules:
 
 - One list for both: a build's first step asks it for an order, ``doctor`` for a checkout.
+- A variation that the order asks for is tried, all of it at once, around the probe container.
 - The probe container is run by ``scripts/build.sh --probe`` of the checkout: exactly the build's options and image.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from silvermetal_proof.pins import Setting, parse_env, parse_image, parse_recipe
 from silvermetal_proof.pins.pins import Pins
 
 from silvermetal_worker import checks as look
-from silvermetal_worker.build import environment_of
+from silvermetal_worker.build import environment_of, varied
 from silvermetal_worker.checks import Check
 from silvermetal_worker.engine import ContainerEngine
 from silvermetal_worker.errors import EXIT_USAGE, WorkerError
@@ -62,13 +63,16 @@ class Wanted:
         return cls(recipe, parse_recipe(read(f"{recipe}.conf"), recipe).settings, image, checkout)
 
 
-def probe(wanted: Wanted, settings: WorkerSettings, folder: Path) -> str:
-    """Run the probe container. :raises WorkerError: with what build.sh said."""
+def probe(wanted: Wanted, settings: WorkerSettings, folder: Path, before: Sequence[str] = ()) -> str:
+    """Run the probe container, after the words in ``before``. :raises WorkerError: with what build.sh said."""
     script = wanted.checkout / "scripts" / "build.sh"
     if "--probe" not in script.read_text(encoding="utf-8", errors="replace"):
+        if before:
+            output_of([*before, "true"], timeout=PROBE_SECONDS, cwd=wanted.checkout)
+            return "in effect"
         return "not made: build.sh of this commit has no --probe"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".probe.") as place:
-        argv = ["bash", str(script), "--probe", "--recipe", wanted.recipe, "--store", settings.store]
+        argv = [*before, "bash", str(script), "--probe", "--recipe", wanted.recipe, "--store", settings.store]
         argv += ["--output", f"{place}/output"]
         env = environment_of(settings, BUILDER_IMAGE=wanted.image, SILVERMETAL_BUILD_TIMEOUT=str(PROBE_SECONDS))
         output_of(argv, timeout=PROBE_SECONDS + 60, cwd=wanted.checkout, env=env)
@@ -111,4 +115,12 @@ def checks(order: Order, directory: WorkerDirectory, checkout: Path, skew: float
     yield Check("order", order.host == host, f"an order for {host}", f"one for {order.host}")
     if skew is not None:
         yield look.clock(skew)
-    yield from host_checks(Wanted.of_pins(order.pins, checkout), directory)
+    wanted = Wanted.of_pins(order.pins, checkout)
+    yield from host_checks(wanted, directory)
+    if order.variation:
+        yield look.of_error(
+            "variation",
+            " ".join(order.variation.arguments),
+            lambda: probe(wanted, directory.settings, directory.path, before=varied(order)),
+            f"mend it, or take the factor out of [variation.{host}] in the master's settings",
+        )
