@@ -30,6 +30,8 @@ EXCERPT_SCHEDULER = "every-host-shows-bytes"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
+ATTRIBUTE = "attribute"
+ATTRIBUTION_SCHEDULER = "a-divergence-is-attributed"
 PUBLISH = "publish"
 PUBLISH_SCHEDULER = "the-release-is-published"
 PUBLISHER = "coordinator-0"
@@ -63,6 +65,21 @@ def excerpt_builder(host: str) -> str:
     return f"excerpt@{host}"
 
 
+def trial_builder(host: str) -> str:
+    """The name of a host's builder for an attribution."""
+    return f"attribute@{host}"
+
+
+def attributes(settings: Settings) -> bool:
+    """Whether divergences are attributed."""
+    return settings.attribution.attribute == "on"
+
+
+def attributor(settings: Settings) -> str:
+    """The master's own worker for ``attribute``: it may take days, and keeps nothing else from going on."""
+    return f"coordinator-{settings.master.verifications + 1}"
+
+
 def coordinator_names(settings: Settings) -> list[str]:
     """The master's own workers: one a verification that may run at once."""
     return [f"coordinator-{number}" for number in range(1, settings.master.verifications + 1)]
@@ -81,13 +98,15 @@ def reserve_hosts(settings: Settings) -> tuple[HostEntry, ...]:
 def _verify(settings: Settings, state: str) -> BuildFactory:
     common: dict[str, Any] = {"state": state}
     config = str(settings.folder)
+    workers = {h.host: h.worker for h in active_hosts(settings)}
     return BuildFactory(
         [
             steps.Pin(
                 repository=settings.repository.url,
                 recipe=settings.recipe,
-                workers={h.host: h.worker for h in active_hosts(settings)},
+                workers=workers,
                 build_timeout=settings.policy.build_timeout,
+                variations={h: v.plain() for h, v in settings.variation.items() if v and h in workers},
                 signers=str(settings.signers),
                 signed_tags=settings.policy.signed_tags.value,
                 **common,
@@ -104,6 +123,11 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
             steps.LookCloser(schedulerNames=[EXCERPT_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
+            *(
+                [steps.StartAttribution(schedulerNames=[ATTRIBUTION_SCHEDULER], **common)]
+                if attributes(settings)
+                else []
+            ),
             *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
         ]
     )
@@ -124,10 +148,11 @@ def _resumable(factory: BuildFactory) -> BuildFactory:
     return factory
 
 
-def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
+def _iso(settings: Settings, handover: Any, audit: list[Any], state: str) -> BuildFactory:
+    """One build on a host, from order to sealed statement."""
     return BuildFactory(
         [
-            steps.Handover(host=host, state=state),
+            handover,
             Git(
                 name="checkout",
                 description=["checking out the commit"],
@@ -143,7 +168,7 @@ def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
             ),
             steps.Preflight(),
             steps.Build(seconds=settings.policy.build_timeout),
-            steps.Audit(),
+            *audit,
             steps.Attest(),
             steps.CollectStatement(state=state),
         ]
@@ -187,6 +212,38 @@ def _publish(settings: Settings, state: str) -> list[Any]:
     return builders
 
 
+def _attribution(settings: Settings, state: str) -> list[Any]:
+    """``attribute`` and the builders that build again for it; none where policy has it off."""
+    if not attributes(settings):
+        return []
+    builders = [
+        util.BuilderConfig(
+            name=ATTRIBUTE,
+            description="why hosts diverged: chance, a planned factor or the host",
+            tags=["attribute"],
+            workernames=[attributor(settings)],
+            factory=_resumable(BuildFactory([steps.Attribute(state=state, config=str(settings.folder))])),
+            locks=[util.MasterLock("attribution").access("exclusive")],
+            collapseRequests=False,
+        )
+    ]
+    for entry in active_hosts(settings):
+        builders.append(
+            util.BuilderConfig(
+                name=trial_builder(entry.host),
+                description=f"builds again on {entry.host} to explain a divergence, and for no verdict",
+                tags=[entry.host],
+                builddir=f"attribute-{entry.host}",
+                # Where iso@… builds: another path would be a factor of its own. The worker builds one at a time.
+                workerbuilddir=f"iso-{entry.host}",
+                workernames=[entry.worker],
+                factory=on_host(_iso(settings, steps.HandoverTrial(host=entry.host, state=state), [], state)),
+                collapseRequests=False,
+            )
+        )
+    return builders
+
+
 def _excerpt(host: str, state: str) -> BuildFactory:
     common: dict[str, Any] = {"host": host, "state": state}
     return BuildFactory([steps.HandoverWanted(**common), steps.MakeExcerpt(), steps.CollectExcerpt(**common)])
@@ -211,7 +268,7 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 name=iso_builder(entry.host),
                 description=f"builds the ISO on {entry.host}",
                 builddir=f"iso-{entry.host}",
-                factory=on_host(_iso(settings, entry.host, state)),
+                factory=on_host(_iso(settings, steps.Handover(host=entry.host, state=state), [steps.Audit()], state)),
                 **common,
             ),
             util.BuilderConfig(
@@ -229,4 +286,4 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 **common,
             ),
         ]
-    return builders + _publish(settings, state)
+    return builders + _attribution(settings, state) + _publish(settings, state)

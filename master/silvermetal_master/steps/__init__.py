@@ -5,14 +5,16 @@
 ``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``publish``: :mod:`publish` (admit, fetch, assemble, release). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
+``attribute``: :mod:`attribute` (attribute and try, by turns). ``attribute@<host>``: as ``iso@<host>``, without audit.
 ``excerpt@<host>``: :mod:`handover` (wanted), :mod:`on_worker` (excerpt), :mod:`collect`.
 """
 
+from silvermetal_master.steps.attribute import Attribute, StartAttribution
 from silvermetal_master.steps.collect import CollectExcerpt, CollectManifest, CollectStatement
 from silvermetal_master.steps.deliver import Deliver, HandoverDelivery
 from silvermetal_master.steps.explain import Explain
 from silvermetal_master.steps.fan_out import FanOut
-from silvermetal_master.steps.handover import Handover, HandoverWanted
+from silvermetal_master.steps.handover import Handover, HandoverTrial, HandoverWanted
 from silvermetal_master.steps.judge import Judge
 from silvermetal_master.steps.look_closer import LookCloser
 from silvermetal_master.steps.on_worker import Attest, Audit, Build, MakeExcerpt, MakeManifest, Preflight
@@ -25,6 +27,7 @@ __all__ = [
     "Admit",
     "Assemble",
     "Attest",
+    "Attribute",
     "Audit",
     "Build",
     "CollectExcerpt",
@@ -36,6 +39,7 @@ __all__ = [
     "Fetch",
     "Handover",
     "HandoverDelivery",
+    "HandoverTrial",
     "HandoverWanted",
     "Judge",
     "LookCloser",
@@ -45,6 +49,7 @@ __all__ = [
     "Preflight",
     "Record",
     "Release",
+    "StartAttribution",
     "StartPublish",
     "TieBreak",
 ]

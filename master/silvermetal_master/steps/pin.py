@@ -18,6 +18,7 @@ from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
 from silvermetal_proof import canonical
+from silvermetal_proof.variation import Variation
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
@@ -41,6 +42,7 @@ class Pin(StepOfBuild):
         recipe: str,
         workers: dict[str, str],
         build_timeout: int,
+        variations: dict[str, dict[str, Any]] | None = None,
         signers: str = "signers",
         signed_tags: str = SignedTags.WHEN_PRESENT.value,
         **kwargs: Any,
@@ -50,6 +52,7 @@ class Pin(StepOfBuild):
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
+        self.variations = variations or {}
         self.signers = signers
         self.signed_tags = signed_tags
 
@@ -101,6 +104,7 @@ class Pin(StepOfBuild):
                 workers=self.workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
+                variations={h: Variation.from_plain(v, what=f"variation of {h}") for h, v in self.variations.items()},
             )
             if tag is not None:
                 BuildRecord(self.store.path / "builds" / build).write("tag.json", canonical.encode(tag.plain()))
