@@ -119,7 +119,7 @@ def _check_request(request: BuildRequest, host: str, entry: HostEntry, statement
         ("recipe", request.recipe, statement.external.recipe),
         ("pins", request.pins, statement.internal.pins),
         # Evidence of an attribution never counts for a verdict, nor the other way round.
-        ("attribution", request.attribution, predicate.attribution),
+        ("attribution", request.attribution or "none", predicate.attribution or "none"),
         ("variation", _told(request.variations.get(host)), _told(predicate.variation)),
     )
     for name, expected, got in checks:
