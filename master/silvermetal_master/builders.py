@@ -89,6 +89,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
                 recipe=settings.recipe,
                 workers={h.host: h.worker for h in active_hosts(settings)},
                 build_timeout=settings.policy.build_timeout,
+                config=config,
                 signers=str(settings.signers),
                 signed_tags=settings.policy.signed_tags.value,
                 **common,
