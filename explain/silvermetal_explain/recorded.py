@@ -17,7 +17,7 @@ from .excerpts import Piece
 from .image.layer import Entry, Field, Layer
 from .image.opening import inside
 from .image.source import BytesSource, Source
-from .jsonfile import read_json
+from .jsonfile import number, read_json, text
 from .limits import Limits
 from .manifest import VERSION
 
@@ -32,57 +32,42 @@ def is_manifest(path: Path) -> bool:
     return head[:1] == b"{" or head == b"\x1f\x8b"
 
 
-LARGEST = 2**63
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} where a text is expected")
-    return value
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or not -LARGEST <= value < LARGEST:
-        raise TypeError(f"{value!r:.40} where a number of 64 bits is expected")
-    return value
-
-
 def _field(row: list[object]) -> Field:
     name, offset, kind, value, role = row
-    return Field(_text(name), _number(offset), _text(kind), _text(value), _text(role))
+    return Field(text(name), number(offset), text(kind), text(value), text(role))
 
 
 class Recorded(Layer):
     """A layer as a manifest tells it."""
 
     def __init__(self, row: dict[str, Any], limits: Limits, pieces: dict[str, Piece]) -> None:
-        super().__init__(_text(row["path"]), None, limits)
-        self.format, self.size, self.has_content = _text(row["format"]), _number(row["size"]), row["content"] is True
+        super().__init__(text(row["path"]), None, limits)
+        self.format, self.size, self.has_content = text(row["format"]), number(row["size"]), row["content"] is True
         self.fields = [_field(f) for f in row["fields"]]
-        self.tree_names = [_text(t) for t in row["trees"]]
+        self.tree_names = [text(t) for t in row["trees"]]
         self.children: dict[str, Recorded] = {}
         self._pieces = pieces
         for path, kind, mode, uid, gid, size, mtime, link, rdev, xattrs, fields, digest, blocks in row["entries"]:
             entry = Entry(
-                _text(path),
-                _text(kind),
-                _number(mode),
-                _number(uid),
-                _number(gid),
-                _number(size),
-                None if mtime is None else _number(mtime),
-                _text(link),
-                _number(rdev),
-                _text(xattrs),
+                text(path),
+                text(kind),
+                number(mode),
+                number(uid),
+                number(gid),
+                number(size),
+                None if mtime is None else number(mtime),
+                text(link),
+                number(rdev),
+                text(xattrs),
                 tuple(_field(f) for f in fields),
                 None,
-                _text(digest),
-                _text(blocks),
+                text(digest),
+                text(blocks),
             )
             limits.check(f"{self.path or 'ISO'}: entries", len(self.entries) + 1, limits.entries)
             self.entries[entry.path] = entry
         names = list(self.entries)
-        self._order = [names[i] for i in accumulate(map(_number, row["order"]))] if row["order"] is not None else names
+        self._order = [names[i] for i in accumulate(map(number, row["order"]))] if row["order"] is not None else names
 
     def open(self, entry: Entry) -> Source:
         """The piece that came along, which need not be the whole file."""
@@ -124,9 +109,9 @@ def from_document(document: Any, path: str, limits: Limits, excerpt: Path | None
         for layer in [iso, *by_path.values()]:
             layer.trees = [by_path[t] for t in layer.tree_names]
             layer.children = by_path
-        iso.regions = [(_text(n), _number(s), _number(length), _text(d)) for n, s, length, d in document["regions"]]
-        iso.identity = {k: _text(v) if k != "size" else _number(v) for k, v in document["identity"].items()}
-        iso.size = _number(iso.identity["size"])
+        iso.regions = [(text(n), number(s), number(length), text(d)) for n, s, length, d in document["regions"]]
+        iso.identity = {k: text(v) if k != "size" else number(v) for k, v in document["identity"].items()}
+        iso.size = number(iso.identity["size"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise Unreadable(
             f"{path}: got a manifest with a wrong part ({error!r}), expected one made by `silvermetal manifest`"

@@ -105,7 +105,9 @@ def test_looking_into_a_megabyte_of_whatever_kind_takes_seconds(kind: str) -> No
     a, b = (
         {
             "strings": lambda: b"".join(b"%07x\0" % random_.randrange(1 << 28) for _ in range(125_000)),
-            "lines": lambda: b"".join(b"%x\n" % random_.randrange(1 << 40) for _ in range(95_000 + random_.randrange(9))),
+            "lines": lambda: b"".join(
+                b"%x\n" % random_.randrange(1 << 40) for _ in range(95_000 + random_.randrange(9))
+            ),
             "one line": lambda: bytes(random_.choices(b"aA0+/=-.:", k=1 << 20)),
             "two kinds of line": lambda: b"".join(random_.choices([b"x\n", b"y\n"], k=500_000)),
             "dates": lambda: b"".join(b"2026-01-%02d " % random_.randrange(1, 29) for _ in range(95_000)),
