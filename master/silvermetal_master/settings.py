@@ -14,6 +14,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 from silvermetal_proof import ProofError
@@ -22,6 +23,7 @@ from silvermetal_proof.model import Line, Name, Record
 
 from silvermetal_master.database import engine_settings
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
@@ -79,7 +81,8 @@ class GiteaSettings(Record):
     owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
     repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
     receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
-    """``HOST:PORT`` of the master at which a worker delivers the ISO; open only while one is asked to."""
+    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
+    asked to."""
 
 
 class File(Record):
@@ -216,6 +219,23 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         )
 
 
+def _check_gitea(where: Path, file: File) -> None:
+    """Tokens travel by TLS, or stay on this machine."""
+    if file.gitea is None:
+        return
+    url = urlsplit(file.gitea.url)
+    if url.scheme != "https" and not is_loopback(url.hostname or ""):
+        raise SettingsError(
+            f"{where}: gitea.url: expected https, for a token goes there, got {file.gitea.url}; plain http is for this "
+            "machine's own loopback"
+        )
+    if not file.master.workers.startswith("tls:") and not is_loopback(file.gitea.receive.rpartition(":")[0]):
+        raise SettingsError(
+            f"{where}: gitea.receive: expected an address of the loopback where workers connect without TLS, got "
+            f"{file.gitea.receive}; set master.workers to tls:…"
+        )
+
+
 def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) -> Settings:
     """Read and check the settings in ``folder``. :raises SettingsError: naming the file and the key.
 
@@ -233,6 +253,7 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
+    _check_gitea(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:
         engine_settings(file.master.database)

@@ -223,7 +223,8 @@ def deliver(order_file: Path) -> None:
     """Send the ISO that the order names to the master, which releases it."""
     from silvermetal_worker.deliver import deliver as send
 
-    size = send(WorkerDirectory.from_environment().artefacts, order_file)
+    directory = WorkerDirectory.from_environment()
+    size = send(directory.artefacts, order_file, directory.path / "keys")
     click.echo(f"the ISO is delivered, {size} bytes")
 
 

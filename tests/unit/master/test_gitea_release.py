@@ -42,9 +42,11 @@ class Releases(unittest.TestCase):
         return GiteaClient(reactor, self.gitea.url, "o", "r", token, backoff=0.01)
 
     async def _publish(self, token: str = TOKEN) -> str:
-        return await converge(
-            self._client(token), tag="v1", title="v1", body="checked", commit=COMMIT, assets=self.assets
-        )
+        client = self._client(token)
+        try:
+            return await converge(client, tag="v1", title="v1", body="checked", commit=COMMIT, assets=self.assets)
+        finally:
+            client.close()
 
     def _assert_whole(self) -> None:
         assert self.gitea.wrong == []
