@@ -71,9 +71,9 @@ class GiteaClient:
         option = {"tag_name": tag, "target_commitish": commit, "name": title, "body": body, "draft": True}
         return dict(await self._json("POST", "/releases", 201, option))
 
-    async def undraft(self, number: int) -> None:
-        """Publish a draft."""
-        await self._json("PATCH", f"/releases/{number}", 200, {"draft": False})
+    async def undraft(self, number: int, body: str) -> None:
+        """Publish a draft, with its final text."""
+        await self._json("PATCH", f"/releases/{number}", 200, {"draft": False, "body": body})
 
     async def delete_asset(self, release: int, asset: int) -> None:
         """Remove one asset."""

@@ -190,7 +190,15 @@ class Release(_Publishing):
         tag = this.verdict.ref.removeprefix("refs/tags/")
         body = (this.folder / "HOW-TO-CHECK.md").read_text(encoding="utf-8")
         try:
-            url = await converge(client, tag=tag, title=tag, body=body, commit=this.verdict.commit, assets=assets)
+            url = await converge(
+                client,
+                tag=tag,
+                title=tag,
+                body=body,
+                commit=this.verdict.commit,
+                assets=assets,
+                claim=this.record.id,
+            )
         finally:
             client.close()
         this.record.write("release-url", f"{url}\n".encode())

@@ -43,7 +43,9 @@ class RealGitea(unittest.TestCase):
         self.addCleanup(client.close)
         tag = f"v0-test-{secrets.token_hex(4)}"
         for _ in range(2):
-            made = await converge(client, tag=tag, title=tag, body="a test", commit="main", assets=self.assets)
+            made = await converge(
+                client, tag=tag, title=tag, body="a test", commit="main", assets=self.assets, claim=tag
+            )
             assert tag in made
         (release,) = await client.releases(tag)
         assert release["draft"] is False
