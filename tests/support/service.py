@@ -51,7 +51,7 @@ rm -rf "$output"; mkdir -p "$output"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir "$work/tree"; cp payload "$work/tree/payload"
 head -c 2048 /dev/zero > "$work/tree/boot.img"
-image=$BUILDER_IMAGE extra=
+image=$BUILDER_IMAGE extra= store=${store:-/nowhere}
 before() { :; }
 after() { :; }
 [ ! -f "$store/behaviour" ] || . "$store/behaviour"
@@ -140,6 +140,7 @@ class Service:
         (self.tree / "config" / "builder-image.env").write_text(f"BUILDER_IMAGE={self.image}\n")
         (self.tree / "config" / "source-date-epoch.env").write_text("SOURCE_DATE_EPOCH=\n")
         (self.tree / "scripts" / "build.sh").write_text(BUILD_SH)
+        (self.tree / "scripts" / "build.sh").chmod(0o755)
         (self.tree / "payload").write_text("the same everywhere\n" * 4000)
         self.git("add", ".")
         self.git("commit", "--quiet", "-m", "tiny")
