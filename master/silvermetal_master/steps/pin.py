@@ -21,8 +21,10 @@ from silvermetal_proof import canonical
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
+from silvermetal_master.enrolments import revoked_since
 from silvermetal_master.errors import PinningError
 from silvermetal_master.pinning import Mirror, Pinned, pin, resolve_ref
+from silvermetal_master.settings import entry_file
 from silvermetal_master.steps.of_build import BUILD_PROPERTY, StepOfBuild
 from silvermetal_master.tag_signature import SignedTags, TagFacts, check_tag
 
@@ -43,6 +45,7 @@ class Pin(StepOfBuild):
         build_timeout: int,
         signers: str = "signers",
         signed_tags: str = SignedTags.WHEN_PRESENT.value,
+        config: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,6 +55,14 @@ class Pin(StepOfBuild):
         self.build_timeout = build_timeout
         self.signers = signers
         self.signed_tags = signed_tags
+        self.config = config
+
+    def _asked(self) -> dict[str, str]:
+        """Hosts to workers, without those that were revoked since the master began."""
+        if self.config is None:
+            return self.workers
+        folder = Path(self.config)
+        return {h: w for h, w in self.workers.items() if revoked_since(entry_file(folder, h)) is None}
 
     def _refuse_moved(self, ref: str, commit: str) -> None:
         """A tag that has a verdict names its commit for ever. :raises PinningError: when it names another one now."""
@@ -92,13 +103,14 @@ class Pin(StepOfBuild):
             if stamp.patch is not None:
                 raise PinningError("source stamp: expected a commit of the repository, got one with a patch")
             pinned, tag = await deferToThread(self._pin, build, ref, stamp.revision or None)
-            nonces = {host: secrets.token_hex(32) for host in self.workers}
+            workers = self._asked()
+            nonces = {host: secrets.token_hex(32) for host in workers}
             await deferToThread(
                 self.store.open_build,
                 build,
                 pinned,
                 repository=self.repository,
-                workers=self.workers,
+                workers=workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
             )
