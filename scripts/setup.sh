@@ -44,6 +44,7 @@ test_needs=(
     /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf faketime:faketime disorderfs:disorderfs fakeroot:fakeroot
     genisoimage:genisoimage grub-mkrescue:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
+    docker-registry:docker-registry
 )
 needs=("${demo_needs[@]}")
 extras=master,worker,explain

@@ -16,6 +16,8 @@ from buildbot.plugins import schedulers, util
 from silvermetal_master.builders import (
     EXCERPT_SCHEDULER,
     EXPLAIN_SCHEDULER,
+    IMAGE_BUILDER,
+    IMAGE_SCHEDULER,
     ISO_SCHEDULER,
     PUBLISH,
     PUBLISH_SCHEDULER,
@@ -58,6 +60,11 @@ def make_schedulers(settings: Settings) -> list[Any]:
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
         schedulers.Triggerable(name=EXPLAIN_SCHEDULER, builderNames=[explain_builder(h) for h in hosts]),
         schedulers.Triggerable(name=EXCERPT_SCHEDULER, builderNames=[excerpt_builder(h) for h in hosts]),
+        *(
+            [schedulers.Triggerable(name=IMAGE_SCHEDULER, builderNames=[IMAGE_BUILDER])]
+            if settings.builder_image is not None
+            else []
+        ),
         *_publishing(settings, hosts),
         schedulers.ForceScheduler(
             name="verify-a-commit",
