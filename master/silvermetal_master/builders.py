@@ -21,12 +21,12 @@ from silvermetal_proof.host import HostEntry
 from silvermetal_master import steps
 from silvermetal_master.host_build import on_host
 from silvermetal_master.settings import Settings
+from silvermetal_master.steps.explain import explain_scheduler
+from silvermetal_master.steps.look_closer import excerpt_scheduler
 
 VERIFY = "verify"
 ISO_SCHEDULER = "every-host-builds"
 TIE_SCHEDULER = "the-reserve-builds"
-EXPLAIN_SCHEDULER = "every-host-explains"
-EXCERPT_SCHEDULER = "every-host-shows-bytes"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
@@ -143,6 +143,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
         "signed_tags": settings.policy.signed_tags.value,
         **common,
     }
+    hosts = [h.host for h in active_hosts(settings)]
     return BuildFactory(
         [
             *_see_to_image(settings, resolving),
@@ -150,6 +151,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
                 recipe=settings.recipe,
                 workers={h.host: h.worker for h in active_hosts(settings)},
                 build_timeout=settings.policy.build_timeout,
+                config=config,
                 **resolving,
             ),
             steps.FanOut(schedulerNames=[ISO_SCHEDULER], deadline=settings.policy.deadline, **common),
@@ -161,8 +163,9 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
                 **common,
             ),
             steps.Judge(config=config, **common),
-            steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
-            steps.LookCloser(schedulerNames=[EXCERPT_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
+            # Both ask two of these hosts: those that the verdict tells apart.
+            steps.Explain(schedulerNames=[explain_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
+            steps.LookCloser(schedulerNames=[excerpt_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
             *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
         ]

@@ -183,7 +183,7 @@ def revoke(folder: Path, host: str, reason: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": True, "host": host, "revoked": entry.revoked}, sort_keys=True, indent=2))
         return
-    click.echo(f"host {host} is revoked since {entry.revoked}; restart the master to end its connection")
+    click.echo(f"host {host} is revoked since {entry.revoked}; a master that runs ends its connection now")
 
 
 @main.command()
@@ -205,6 +205,31 @@ def run(basedir: Path) -> None:
     from silvermetal_master.run import run as become
 
     become(basedir)
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_ends_cleanly
+def status(basedir: Path, as_json: bool) -> None:
+    """Say how the master in BASEDIR is: workers, queue, builds, verdicts, disk, ledger. Exit code 4 when it is down."""
+    from silvermetal_master.status import describe
+    from silvermetal_master.status import status as look
+
+    found = look(basedir)
+    click.echo(json.dumps(found, sort_keys=True, indent=2) if as_json else describe(found), nl=as_json)
+    sys.exit(0 if found["master"]["up"] else EXIT_NO_ANSWER)
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@_ends_cleanly
+def upgrade(basedir: Path) -> None:
+    """Bring the folder of a stopped master, its database above all, to this version of the software."""
+    from silvermetal_master.run import upgrade_stopped
+
+    before, after = upgrade_stopped(basedir)
+    click.echo(f"{basedir}: database {after}, as before" if before == after else f"{basedir}: {before} to {after}")
 
 
 @main.command()

@@ -41,6 +41,8 @@ class MasterSettings(Record):
     database: Line = "sqlite:///state.sqlite"
     verifications: Annotated[int, Field(ge=1, le=64)] = 2
     """Verifications that may run at once."""
+    logs: Literal["text", "json"] = "text"
+    """The log's form: lines for people, or one JSON object a line."""
 
 
 class RepositorySettings(Record):
@@ -161,6 +163,16 @@ def _load(path: Path, kind: type[_R]) -> _R:
         raise SettingsError(str(error)) from None
 
 
+def entry_file(folder: Path, host: str) -> Path:
+    """Where a host's entry lies."""
+    return folder / "hosts" / f"{host}.toml"
+
+
+def read_entry(path: Path) -> HostEntry:
+    """One host's entry. :raises SettingsError: naming the file and the key."""
+    return _load(path, HostEntry)
+
+
 def password_name(worker: str) -> str:
     """The name of the secret that holds a worker's password."""
     return f"worker-{worker}"
@@ -223,7 +235,7 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
             raise SettingsError(f"{path}: host: expected {path.stem} (the file's name), got {entry.host}")
     known = {entry.host for _, entry in hosts}
     for name in policy.reserve:
-        if name not in known:
+        if name not in known and not judging:
             raise SettingsError(f"{folder / 'master.toml'}: policy.reserve: expected an enrolled host, got {name}")
     quorum = policy.quorum
     usable = sum(1 for _, entry in hosts if entry.revoked is None and entry.host not in policy.reserve)

@@ -133,17 +133,21 @@ def preflight(order_file: Path, master_time: float | None) -> None:
 @click.option("--checkout", type=_PATH, default=Path(), help="A checkout of what is to be built; default: here.")
 @click.option("--recipe", default="minimal-live", show_default=True, help="The recipe whose needs are looked at.")
 @click.option("--master-url", default="", help="The master's web page; its clock is then compared with this host's.")
+@click.option("--host-only", is_flag=True, help="Do not look at the connection to the master.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @_ends_cleanly
-def doctor(directory: Path, checkout: Path, recipe: str, master_url: str, as_json: bool) -> None:
+def doctor(directory: Path, checkout: Path, recipe: str, master_url: str, host_only: bool, as_json: bool) -> None:
     """Say whether the host of the worker in DIRECTORY is ready to build, and what mends what is not.
 
     Exit codes: 0 all is good; 2 the call is wrong (no worker's directory, no such recipe); 3 a file of the checkout
     cannot be read; 5 the host is not ready.
     """
+    from silvermetal_worker.connection import connection_checks
     from silvermetal_worker.preflight import examine
 
-    done = list(examine(WorkerDirectory(directory.resolve()), checkout.resolve(), recipe, master_url))
+    worker = WorkerDirectory(directory.resolve())
+    done = list(examine(worker, checkout.resolve(), recipe, master_url))
+    done += [] if host_only else list(connection_checks(worker))
     if as_json:
         value = {"ready": all(c.good for c in done), "recipe": recipe, "checks": [asdict(c) for c in done]}
         click.echo(json.dumps(value, sort_keys=True))
@@ -152,6 +156,26 @@ def doctor(directory: Path, checkout: Path, recipe: str, master_url: str, as_jso
             click.echo(str(check))
     if bad := [c.name for c in done if not c.good]:
         raise WorkerError(f"this host is not ready: {', '.join(bad)}", EXIT_HOST_NOT_READY)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a line.")
+@_ends_cleanly
+def hardware(as_json: bool) -> None:
+    """Print this machine's hardware identity, which an operator signs with `silvermetal enroll --dmi`.
+
+    Needs root: the product UUID is not readable for others. Exit code 5 where the machine tells none.
+    """
+    from silvermetal_worker.host import hardware as look
+
+    found = look()
+    if found is None:
+        raise WorkerError(
+            "hardware: expected a product UUID in /sys/class/dmi/id/product_uuid, got none; call this as root, on a "
+            "machine whose firmware has one (a container or some virtual machines have not: I2 is their best level)",
+            EXIT_HOST_NOT_READY,
+        )
+    click.echo(json.dumps({"dmi": found}) if as_json else found)
 
 
 @main.command()

@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
@@ -19,9 +20,11 @@ from silvermetal_proof import canonical
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
+from silvermetal_master.enrolments import revoked_since
 from silvermetal_master.errors import PinningError
 from silvermetal_master.image_store import ImageStore, key_of
 from silvermetal_master.pinning import Mirror, Pinned, pin
+from silvermetal_master.settings import entry_file
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
 from silvermetal_master.steps.resolving import ResolvingStep
 from silvermetal_master.tag_signature import TagFacts
@@ -34,11 +37,27 @@ class Pin(ResolvingStep):
     description = ["pinning every input"]
     haltOnFailure = True
 
-    def __init__(self, *, recipe: str, workers: dict[str, str], build_timeout: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        recipe: str,
+        workers: dict[str, str],
+        build_timeout: int,
+        config: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
+        self.config = config
+
+    def _asked(self) -> dict[str, str]:
+        """Hosts to workers, without those that were revoked since the master began."""
+        if self.config is None:
+            return self.workers
+        folder = Path(self.config)
+        return {h: w for h, w in self.workers.items() if revoked_since(entry_file(folder, h)) is None}
 
     def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagFacts | None]:
         """All of it, on a thread."""
@@ -65,13 +84,14 @@ class Pin(ResolvingStep):
         try:
             hint = self.hint()
             pinned, tag = await deferToThread(self._pin, build, ref, hint)
-            nonces = {host: secrets.token_hex(32) for host in self.workers}
+            workers = self._asked()
+            nonces = {host: secrets.token_hex(32) for host in workers}
             await deferToThread(
                 self.store.open_build,
                 build,
                 pinned,
                 repository=self.repository,
-                workers=self.workers,
+                workers=workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
             )
