@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 from silvermetal_proof import ProofError
+from silvermetal_proof.builder_image import Repository
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
 
@@ -87,6 +88,21 @@ class GiteaSettings(Record):
     asked to."""
 
 
+class BuilderImageSettings(Record):
+    """``[builder_image]``: who makes the image that a commit leaves to its ``docker/``, and where it is pushed."""
+
+    repository: Repository
+    """``REGISTRY/NAME``; the registry's credentials are in the host's worker.toml (``registry_auth``)."""
+    host: Name
+    """The enrolled host that makes it, with an engine of Docker's."""
+    tries: Annotated[int, Field(ge=1, le=20)] = 5
+    """How often the registry is asked before the build ends as INFRA."""
+    pause: Annotated[int, Field(ge=0, le=3600)] = 60
+    """Seconds between two tries."""
+    deadline: Annotated[int, Field(ge=10, le=86400)] = 2 * 3600
+    """Seconds in all, from asking the host to the digest."""
+
+
 class File(Record):
     """``master.toml``."""
 
@@ -96,6 +112,7 @@ class File(Record):
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    builder_image: BuilderImageSettings | None = None
 
 
 class Settings:
@@ -109,6 +126,7 @@ class Settings:
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.builder_image = file.builder_image
         self.hosts = hosts
 
     @property
@@ -272,6 +290,12 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
     except SettingsError as error:
         raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)
+    maker = file.builder_image
+    if maker is not None and not judging and maker.host not in {e.host for _, e in hosts if e.revoked is None}:
+        raise SettingsError(
+            f"{folder / 'master.toml'}: builder_image.host: expected an enrolled host that is not revoked, got "
+            f"{maker.host}"
+        )
     settings = Settings(folder, file, tuple(entry for _, entry in hosts))
     if secrets_needed:
         _check_secrets(settings)

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -273,14 +273,22 @@ def missing_for_service() -> str | None:
 
 
 @contextlib.contextmanager
-def service(folder: Path, engine: str, image: str, hosts: Sequence[str], **policy: int) -> Iterator[Service]:
-    """A running service with these hosts; ended at the end."""
+def service(
+    folder: Path,
+    engine: str,
+    image: str,
+    hosts: Sequence[str],
+    before_start: Callable[[Service], None] = lambda _service: None,
+    **policy: int,
+) -> Iterator[Service]:
+    """A running service with these hosts; ended at the end. ``before_start`` may change its settings."""
     lacking = missing_for_service()
     if lacking is not None:
         pytest.skip(f"this machine lacks {lacking}")
     running = Service(folder, free_port(), free_port(), engine, image)
     running.write_settings(hosts, **policy)
     running.make_repository()
+    before_start(running)
     try:
         running.start()
         yield running
