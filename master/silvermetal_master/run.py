@@ -38,10 +38,15 @@ def init(basedir: Path, config: Path) -> None:
     if (basedir / "buildbot.tac").exists():
         raise SettingsError(f"{basedir}: expected a new folder, got a master's folder")
     basedir.mkdir(parents=True, exist_ok=True)
-    tac = resources.files("silvermetal_master").joinpath("templates/buildbot.tac").read_bytes()
-    (basedir / _CONFIG_NOTE).write_text(f"{config.resolve()}\n", encoding="utf-8")
-    (basedir / "buildbot.tac").write_bytes(tac)
+    write_base(basedir, config)
     upgrade(basedir)
+
+
+def write_base(basedir: Path, config: Path) -> None:
+    """Write what makes ``basedir`` a master's folder for the settings in ``config``."""
+    (basedir / _CONFIG_NOTE).write_text(f"{config.resolve()}\n", encoding="utf-8")
+    tac = resources.files("silvermetal_master").joinpath("templates/buildbot.tac").read_bytes()
+    write_durably(basedir / "buildbot.tac", tac, replace=True)
 
 
 def config_of(basedir: Path) -> Path:
@@ -84,8 +89,7 @@ def upgrade_stopped(basedir: Path) -> tuple[str, str]:
     url = settings.master.database
     check_database(basedir, url)
     before = revision(basedir, url)
-    tac = resources.files("silvermetal_master").joinpath("templates/buildbot.tac").read_bytes()
-    write_durably(basedir / "buildbot.tac", tac, replace=True)
+    write_base(basedir, config_of(basedir))
     upgrade(basedir)
     return before, revision(basedir, url)
 
