@@ -1,6 +1,7 @@
 """``silvermetal verify-release URL|DIR``: a release, checked by somebody who has only the keys.
 
-Exit codes are those of ``silvermetal``; 9 is a file that SHA256SUMS does not name so, 10 a file that could not be had.
+Exit codes are those of ``silvermetal``; 9 is a file that SHA256SUMS does not name so, 10 a file that could not be had,
+11 an ISO that came out otherwise when it was built again, 12 one that could not be built again.
 
 Rules:
 
@@ -25,7 +26,8 @@ from silvermetal_proof.cli.verify import Asked, operators_of, read_verdict
 from silvermetal_proof.release import MINISIG, SSHSIG, SUMS, VERDICT
 from silvermetal_proof.verdict import Verdict, render
 
-from silvermetal_outside.download import DownloadError, base_of, fetch
+from silvermetal_outside.download import DownloadError, GoneError, base_of, fetch
+from silvermetal_outside.rebuild import Wanted, rebuild
 
 SMALL_FILE = 64 * 1024 * 1024
 _PATH = click.Path(path_type=Path)
@@ -67,7 +69,10 @@ def _bring(base: str, name: str, folder: Path, expected: str, limit: int, watch:
         return
     resumed = (folder / f".{name}.part").exists()
     for again in (resumed, False):
-        fetched = fetch(base, name, folder, limit=limit, progress=_show)
+        try:
+            fetched = fetch(base, name, folder, limit=limit, progress=_show)
+        except GoneError as error:
+            raise Refused(kind_of(name), base + name, f"expected it, for {SUMS} names it: {error}") from None
         found = digest_in(fetched, watch(fetched))
         if found == expected:
             return
@@ -96,6 +101,12 @@ def _state_folder() -> Path:
 @click.option(
     "--operator", multiple=True, metavar="NAME=KEY", help="Who vouches for hosts, by key; I3 and I4 rest on them."
 )
+@click.option("--rebuild", is_flag=True, help="Also build it again here, and compare to the byte. Needs an engine.")
+@click.option(
+    "--source", default=".", show_default=True, help="For --rebuild: a checkout or address of the repository."
+)
+@click.option("--rebuild-into", type=_PATH, default=None, help="Where that ISO stays; default: ./<tag>-rebuilt.")
+@click.option("--rebuild-timeout", default=7200, show_default=True, type=click.IntRange(60, 86400), help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify_release(release: str, as_json: bool, **options: Any) -> None:
     """Check the release at RELEASE, a URL (its page, or where its files lie) or a folder."""
@@ -111,6 +122,7 @@ def verify_release(release: str, as_json: bool, **options: Any) -> None:
             verdict = check_release(
                 folder, trusted=trusted, asked=asked, state=state, ledger=options["ledger"], watch=watch
             )
+        rebuilt = _rebuild(folder, verdict, options) if options["rebuild"] else None
     except Refused as refused:
         refuse(refused, as_json=as_json)
     except OSError as error:
@@ -124,5 +136,16 @@ def verify_release(release: str, as_json: bool, **options: Any) -> None:
         "commit": verdict.commit,
         "folder": str(folder),
         "ledger_compared": options["ledger"] is not None,
+        "rebuilt": None if rebuilt is None else str(rebuilt),
     }
-    finish(result, as_json=as_json, text=f"{render(verdict)}everything in the release holds")
+    last = "everything in the release holds"
+    if rebuilt is not None:
+        last += f"\nbuilt again here, it is the same to the byte: {rebuilt}"
+    finish(result, as_json=as_json, text=f"{render(verdict)}{last}")
+
+
+def _rebuild(folder: Path, verdict: Verdict, options: dict[str, Any]) -> Path:
+    """Build it again. :raises Refused: when it cannot be, or comes out otherwise."""
+    click.echo(f"everything in the release holds; building commit {verdict.commit} again ...", err=True)
+    into = options["rebuild_into"] or Path(f"{verdict.ref.rsplit('/', 1)[-1]}-rebuilt")
+    return rebuild(folder, verdict, Wanted(options["source"], into, options["rebuild_timeout"]))
