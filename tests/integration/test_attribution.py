@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silvermetal_master import attribution
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.statement import PublicKey, Statement
@@ -95,6 +96,12 @@ class Attributing(Service):
         assert self.builds_of("verify")[-1]["results"] == 2, "never a pass"
         value: dict[str, Any] = json.loads(record.file("attribution.json").read_bytes())
         return value
+
+
+def tried_so_far(record: BuildRecord) -> int:
+    """Builds that the inquiry has."""
+    inquiry = attribution.load(record)
+    return 0 if inquiry is None else len(inquiry.tried)
 
 
 @pytest.fixture(scope="module")
@@ -207,12 +214,27 @@ def test_a_spent_budget_says_so(service: Attributing) -> None:
     assert len(rounds) == 2, "never beyond the budget"
 
 
+def test_h7_a_master_that_is_killed_in_between_goes_on_where_it_stood(service: Attributing) -> None:
+    service.behave('before() { echo "this machine" >> "$work/tree/payload"; levers; }', "host-b")
+    verdict = service.diverge("v7-killed")
+    record, master = service.record(verdict), service.master
+    wait_until(lambda: tried_so_far(record) >= 2, "two builds of the attribution", timeout=120)
+    assert master is not None
+    master.kill()
+    before = tried_so_far(record)
+    service.start_master()
+    service.wait_connected(*service.workers)
+    report = service.report(verdict)
+    assert report["conclusion"]["kind"] == "ENVIRONMENT", report["text"]
+    assert before <= report["conclusion"]["builds"] <= 8, "what was built is not built again"
+
+
 def test_a_lost_worker_leaves_the_verdict_and_an_open_attribution(service: Attributing) -> None:
     service.plan(patience=2)
     worker = service.workers["host-b"]
     again = '[ "${PWD##*/}" = build ] && [ -f "$store/first" ] && { touch "$store/again"; sleep 300; }; touch "$store/first"'
     service.behave(f'before() {{ echo b >> "$work/tree/payload"; levers; {again}; }}', "host-b")
-    verdict = service.diverge("v7-lost")
+    verdict = service.diverge("v8-lost")
     wait_until((worker.store / "again").exists, "host-b's build for the attribution", timeout=60)
     assert worker.program is not None
     worker.program.kill()
