@@ -15,7 +15,6 @@ from buildbot.plugins import util
 from buildbot.process.build import Build
 from buildbot.process.factory import BuildFactory
 from buildbot.process.results import RETRY
-from buildbot.steps.source.git import Git
 from silvermetal_proof.host import HostEntry
 
 from silvermetal_master import steps
@@ -128,19 +127,7 @@ def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
     return BuildFactory(
         [
             steps.Handover(host=host, state=state),
-            Git(
-                name="checkout",
-                description=["checking out the commit"],
-                descriptionDone=["the commit is checked out"],
-                repourl=settings.repository.url,
-                mode="full",
-                method="clobber",
-                submodules=True,
-                alwaysUseLatest=False,
-                logEnviron=False,
-                timeout=GIT_SILENCE_SECONDS,
-                haltOnFailure=True,
-            ),
+            steps.Checkout(repourl=settings.repository.url, timeout=GIT_SILENCE_SECONDS, state=state),
             steps.Preflight(),
             steps.Build(seconds=settings.policy.build_timeout),
             steps.Audit(),

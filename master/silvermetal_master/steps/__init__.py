@@ -2,12 +2,13 @@
 
 ``verify``: :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`,
 :mod:`look_closer`, :mod:`record`.
-``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
+``iso@<host>``: :mod:`handover`, :mod:`checkout`, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``publish``: :mod:`publish` (admit, fetch, assemble, release). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
 ``excerpt@<host>``: :mod:`handover` (wanted), :mod:`on_worker` (excerpt), :mod:`collect`.
 """
 
+from silvermetal_master.steps.checkout import Checkout
 from silvermetal_master.steps.collect import CollectExcerpt, CollectManifest, CollectStatement
 from silvermetal_master.steps.deliver import Deliver, HandoverDelivery
 from silvermetal_master.steps.explain import Explain
@@ -27,6 +28,7 @@ __all__ = [
     "Attest",
     "Audit",
     "Build",
+    "Checkout",
     "CollectExcerpt",
     "CollectManifest",
     "CollectStatement",

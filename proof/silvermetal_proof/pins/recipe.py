@@ -4,6 +4,8 @@ Rules:
 
 - The engine takes any recipe: it needs ``PACKAGES``, ``ARCHITECTURE``, ``ISO_SIZE_FLOOR`` and the host's floors; every
   other key belongs to the recipe and is pinned as it stands.
+- A recipe of derivative-maker has no ``PACKAGES``: its packages are those of a snapshot, and its file has a reader of
+  its own that refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from silvermetal_proof.derivative_maker.settings import is_base, read_conf
 from silvermetal_proof.digest import sha256
+from silvermetal_proof.envfile import parse_env
 from silvermetal_proof.errors import MalformedError
-from silvermetal_proof.pins.envfile import parse_env
 
 HOST_FLOORS = ("HOST_CORES", "HOST_MEMORY_MB", "HOST_DISK_MB")
 """What a host must have for the recipe: cores, and available memory and free disk in MiB."""
@@ -36,6 +39,11 @@ class Recipe:
     size_floor: int
     settings: dict[str, str]
 
+    @property
+    def base(self) -> bool:
+        """Whether derivative-maker makes it, from a snapshot instead of a package lock."""
+        return not self.packages
+
 
 def parse_recipe(data: bytes, name: str) -> Recipe:
     """Read ``config/<name>.conf``; :raises MalformedError: with file and line."""
@@ -46,7 +54,10 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
         return settings[key].value if key in settings else default
 
     packages = tuple(value("PACKAGES", "").split())
-    if not packages:
+    base = is_base(settings)
+    if base:
+        read_conf(data)
+    elif not packages:
         raise MalformedError(f"{file}: PACKAGES", expected="the packages that the lock is resolved for", got="nothing")
     for key in (k for k in (*HOST_FLOORS, DEVICE_COUNT, "ISO_SIZE_FLOOR") if k in settings):
         if not re.fullmatch(r"[0-9]{1,15}", settings[key].value):
@@ -56,7 +67,7 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
             raise MalformedError(
                 f"{settings[MODULES].where}: {MODULES}", expected="names of kernel modules, by spaces", got=module
             )
-    architecture = value("ARCHITECTURE", "amd64")
+    architecture = value("DERIVATIVE_ARCHITECTURE" if base else "ARCHITECTURE", "amd64")
     if architecture not in ("amd64", "arm64"):
         raise MalformedError(f"{file}: ARCHITECTURE", expected="amd64 or arm64", got=architecture)
     return Recipe(
