@@ -58,6 +58,7 @@ PROGRAMS = [
     "systemd-socket-activate",
     "mount",
     "umount",
+    "uname",
 ]
 STUBS = ["curl", "dpkg-parsechangelog", "fakeroot", "lsb_release", "safe-rm", "sq", "sq-git", "sqv"]
 APPROX = """#!/bin/bash

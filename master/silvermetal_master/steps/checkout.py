@@ -17,8 +17,14 @@ from silvermetal_proof.order import MAX_ORDER_BYTES
 from silvermetal_proof.pins import Pins
 from twisted.internet.defer import succeed
 
-from silvermetal_master.build_store import BuildStore, NoSuchBuildError
+from silvermetal_master.build_store import BuildRecord, BuildStore, NoSuchBuildError
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
+
+
+def needs_submodules(record: BuildRecord) -> bool:
+    """Whether the recipe of this build is made from a submodule. :raises ProofError: when its pins cannot be read."""
+    data = record.file("pins.json").read_bytes()
+    return Pins.parse(data, limit=MAX_ORDER_BYTES, what="pins.json").derivative_maker is not None
 
 
 class Checkout(Git):
@@ -33,15 +39,10 @@ class Checkout(Git):
         super().__init__(mode="full", method="clobber", alwaysUseLatest=False, logEnviron=False, **kwargs)
         self.state = state
 
-    def _needs_submodules(self) -> bool:
-        record = BuildStore(Path(self.state)).record(self.getProperty(BUILD_PROPERTY))
-        data = record.file("pins.json").read_bytes()
-        return Pins.parse(data, limit=MAX_ORDER_BYTES, what="pins.json").derivative_maker is not None
-
     def run_vc(self, branch: str, revision: str, patch: Any) -> Any:
         """Clone, or say why the record does not tell how."""
         try:
-            self.submodules = self._needs_submodules()
+            self.submodules = needs_submodules(BuildStore(Path(self.state)).record(self.getProperty(BUILD_PROPERTY)))
         except (NoSuchBuildError, ProofError, OSError) as error:
             self.descriptionDone = [f"no record of this build: {error}"]
             return succeed(FAILURE)

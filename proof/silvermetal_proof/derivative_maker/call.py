@@ -92,7 +92,8 @@ def render(settings: BaseSettings, version: str, archive: str) -> Call:
     argv += ("--hostname", settings["DERIVATIVE_HOSTNAME"])
     environment = {
         "APPROX_PROXY_ENABLE": "no",
-        "CI": "true",
+        # Upstream takes CI for its own service, where it makes a dry run of every flavor but this one.
+        **({"CI": "true"} if settings["DERIVATIVE_FLAVOR"] == "kicksecure-cli" else {}),
         "MKSQUASHFS_OPTIONS": settings["MKSQUASHFS_OPTIONS"],
         "SHORT_VMNAME": settings["BRAND_NAME"],
         "SKIP_SCRIPTS": " prepare-release ",

@@ -31,6 +31,7 @@ _TABLE = (
         r"sudo: a (?:terminal|password) is required",
         "`user` needs sudo without a password in the image",
     ),
+    ("host-name", r"sudo: unable to resolve host .*", "the container's host name is not in its /etc/hosts"),
     (
         "wrong-codename",
         r"Wrong operating system!",

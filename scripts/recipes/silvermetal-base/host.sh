@@ -34,8 +34,9 @@ recipe_inputs() {
 }
 
 # Rights: mounts in its own roots, as minimal-live. No TTY: a question of upstream's must end and not wait.
+# No systemd as PID 1: upstream wants it for its package cache alone, and ours is started without one (tags.py).
 recipe_options() {
-    options+=(--network "${SILVERMETAL_NETWORK:-bridge}" --env CI=true --add-host silvermetal-builder:127.0.0.1
+    options+=(--network "${SILVERMETAL_NETWORK:-bridge}"
         --mount "type=volume,source=silvermetal-apt-cache,target=/var/cache/approx"
         --mount "type=volume,target=/home/user/derivative-binary")
     [[ -n $probe ]] || options+=(--mount "$(mount_of "$root/derivative-maker" /silvermetal/tree),readonly"

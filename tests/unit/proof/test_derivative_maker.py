@@ -64,6 +64,12 @@ def test_the_call_of_each_tag_is_the_golden_one(tag: str) -> None:
     assert not call.systemd
 
 
+def test_a_flavor_that_upstream_only_tries_under_ci_is_not_told_of_it() -> None:
+    call = render(read_settings(CONF.replace("kicksecure-cli", "kicksecure-lxqt").encode(), SNAPSHOT), "1", ARCHIVE)
+    assert "CI" not in call.environment and call.environment["dist_build_interactive"] == "false"
+    assert call.iso == "1/SilverMetal-LXQt-1.Intel_AMD64.iso"
+
+
 def test_the_tag_that_is_pinned_has_a_place_for_excludes_and_the_newer_one_has_none() -> None:
     assert render(SETTINGS, "1", ARCHIVE).excludes == "1/live-build/config/rootfs/excludes"
     assert TAGS["18.2.2.1-developers-only"].excludes is None
@@ -306,6 +312,7 @@ def test_upstreams_policy_says_who_signs_and_our_commit_whose_key_counts() -> No
     ("x\nERROR: This must NOT be run as root (sudo)!\n", "root"),
     ("unknown option (1): '--flavour'\n", "bad-flag"),
     ("When building '--arch amd64', you must select firmware. Add", "missing-freedom"),
+    ("sudo: unable to resolve host x: Name or service not known\n", "host-name"),
     ("Wrong operating system!\n", "wrong-codename"),
     ("ERROR: Uncommitted changes in: main repo\n", "dirty-tree"),
     ("reprepro-refused: exit code 255: There have been errors!\nx: signature not made\n", "reprepro"),
