@@ -44,11 +44,16 @@ def engine_settings(url: str) -> dict[str, Any]:
     raise SettingsError(f"master.database: expected a URL that begins with {hint}, got {kind[:40]}://")
 
 
+def sqlite_file(basedir: Path, url: str) -> Path | None:
+    """The file of a SQLite database; None for another server's."""
+    return basedir / url.removeprefix(_SQLITE) if url.startswith(_SQLITE) else None
+
+
 def check_database(basedir: Path, url: str) -> None:
     """:raises SettingsError: when the SQLite database is not whole. Another server's database is its own concern."""
-    if not url.startswith(_SQLITE):
+    path = sqlite_file(basedir, url)
+    if path is None:
         return
-    path = basedir / url.removeprefix(_SQLITE)
     if not path.exists():
         raise SettingsError(f"{path}: expected the master's database, got no file; restore the last backup")
     try:

@@ -99,6 +99,12 @@ class Mirror:
             return None
         return self._git("show", f"{commit}:{path}")
 
+    def objects(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
+        """Git's object ids of files, folders and submodules at a commit, by path; without those that are not there."""
+        listed = self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths).decode(errors="replace")
+        entries = (line.partition("\t") for line in listed.split("\0") if line)
+        return {path: about.split(" ")[2] for about, _, path in entries}
+
     def commit_time(self, commit: str) -> int:
         """The committer's time, in seconds since 1970."""
         return int(self._git("show", "--no-patch", "--format=%ct", commit).strip())

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from silvermetal_proof import ProofError
 from silvermetal_proof.digest import sha256
 from silvermetal_proof.pins import PackageLock, Pins, Recipe, SnapshotLock, make_pins, parse_recipe, read_lock
 from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
-from silvermetal_proof.pins.pins import snapshot_lock
+from silvermetal_proof.pins.pins import is_from_docker, snapshot_lock
 from silvermetal_proof.pins.snapshot import DEPENDENCY
 
 from silvermetal_master.errors import PinningError
@@ -105,8 +105,19 @@ def _lock(mirror: Mirror, commit: str, recipe: Recipe, folder: Path) -> tuple[by
     return data, "resolved"
 
 
-def pin(*, mirror: Mirror, ref: str, commit: str, recipe_name: str, folder: Path) -> Pinned:
-    """Gather every pin at ``commit``; ``folder`` takes the lock. :raises PinningError: with got and expected."""
+def pin(
+    *,
+    mirror: Mirror,
+    ref: str,
+    commit: str,
+    recipe_name: str,
+    folder: Path,
+    image_of: Callable[[Mirror, str], str] | None = None,
+) -> Pinned:
+    """Gather every pin at ``commit``; ``folder`` takes the lock. :raises PinningError: with got and expected.
+
+    ``image_of`` knows the image that was made from ``docker/`` at a commit, for one that leaves it to that.
+    """
     mirror.fetch(ref, commit)
 
     def required(path: str) -> bytes:
@@ -117,9 +128,12 @@ def pin(*, mirror: Mirror, ref: str, commit: str, recipe_name: str, folder: Path
 
     try:
         recipe = parse_recipe(required(f"config/{recipe_name}.conf"), recipe_name)
+        image = required("config/builder-image.env")
+        if image_of is not None and is_from_docker(image):
+            image = f"BUILDER_IMAGE={image_of(mirror, commit)}\n".encode()
         files = {
             "epoch": required("config/source-date-epoch.env"),
-            "image": required("config/builder-image.env"),
+            "image": image,
             "commit_time": mirror.commit_time(commit),
         }
         if recipe.base:

@@ -1,6 +1,7 @@
 """``silvermetal verify-release URL|DIR``: a release, checked by somebody who has only the keys.
 
-Exit codes are those of ``silvermetal``; 9 is a file that SHA256SUMS does not name so, 10 a file that could not be had.
+Exit codes are those of ``silvermetal``; 9 is a file that SHA256SUMS does not name so, 10 a file that could not be had,
+11 an ISO that came out otherwise when it was built again, 12 one that could not be built again.
 
 Rules:
 
@@ -24,7 +25,8 @@ from silvermetal_proof.digest import measure
 from silvermetal_proof.release import MINISIG, SSHSIG, SUMS, VERDICT
 from silvermetal_proof.verdict import Verdict, render
 
-from silvermetal_outside.download import DownloadError, base_of, fetch
+from silvermetal_outside.download import DownloadError, GoneError, base_of, fetch
+from silvermetal_outside.rebuild import Wanted, rebuild
 
 SMALL_FILE = 64 * 1024 * 1024
 _PATH = click.Path(path_type=Path)
@@ -71,7 +73,10 @@ def _bring(base: str, name: str, folder: Path, expected: str, limit: int) -> Non
         return
     resumed = (folder / f".{name}.part").exists()
     for again in (resumed, False):
-        found = _digest(fetch(base, name, folder, limit=limit, progress=_show))
+        try:
+            found = _digest(fetch(base, name, folder, limit=limit, progress=_show))
+        except GoneError as error:
+            raise Refused(kind_of(name), base + name, f"expected it, for {SUMS} names it: {error}") from None
         if found == expected:
             return
         path.unlink()
@@ -96,6 +101,12 @@ def _state_folder() -> Path:
 @click.option("--ledger", type=_PATH, default=None, help="A copy of the whole ledger, to compare checkpoints by.")
 @click.option("--threshold", default=2, show_default=True, type=click.IntRange(2), help="Statements that must agree.")
 @click.option("--min-independence", default=1, show_default=True, type=click.IntRange(0, 4))
+@click.option("--rebuild", is_flag=True, help="Also build it again here, and compare to the byte. Needs an engine.")
+@click.option(
+    "--source", default=".", show_default=True, help="For --rebuild: a checkout or address of the repository."
+)
+@click.option("--rebuild-into", type=_PATH, default=None, help="Where that ISO stays; default: ./<tag>-rebuilt.")
+@click.option("--rebuild-timeout", default=7200, show_default=True, type=click.IntRange(60, 86400), help="Seconds.")
 @click.option("--json", "as_json", is_flag=True)
 def verify_release(release: str, as_json: bool, **options: Any) -> None:
     """Check the release at RELEASE, a URL (its page, or where its files lie) or a folder."""
@@ -112,6 +123,7 @@ def verify_release(release: str, as_json: bool, **options: Any) -> None:
             state=options["state"] or _state_folder(),
             ledger=options["ledger"],
         )
+        rebuilt = _rebuild(folder, verdict, options) if options["rebuild"] else None
     except Refused as refused:
         refuse(refused, as_json=as_json)
     except OSError as error:
@@ -125,5 +137,16 @@ def verify_release(release: str, as_json: bool, **options: Any) -> None:
         "commit": verdict.commit,
         "folder": str(folder),
         "ledger_compared": options["ledger"] is not None,
+        "rebuilt": None if rebuilt is None else str(rebuilt),
     }
-    finish(result, as_json=as_json, text=f"{render(verdict)}everything in the release holds")
+    last = "everything in the release holds"
+    if rebuilt is not None:
+        last += f"\nbuilt again here, it is the same to the byte: {rebuilt}"
+    finish(result, as_json=as_json, text=f"{render(verdict)}{last}")
+
+
+def _rebuild(folder: Path, verdict: Verdict, options: dict[str, Any]) -> Path:
+    """Build it again. :raises Refused: when it cannot be, or comes out otherwise."""
+    click.echo(f"everything in the release holds; building commit {verdict.commit} again ...", err=True)
+    into = options["rebuild_into"] or Path(f"{verdict.ref.rsplit('/', 1)[-1]}-rebuilt")
+    return rebuild(folder, verdict, Wanted(options["source"], into, options["rebuild_timeout"]))

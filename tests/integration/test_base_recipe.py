@@ -33,7 +33,7 @@ class BaseService(Service):
         super().add_worker(host)
         worker = self.workers[host]
         file = worker.directory / "worker.toml"
-        text = file.read_text().replace('archive = ""', f'archive = "{ARCHIVE}"')
+        text = file.read_text().replace('snapshots = ""', f'snapshots = "{ARCHIVE}"')
         file.write_text(text.replace('network = "bridge"', 'network = "none"'))
         # The stand-in's address is a folder, which Git takes for a submodule only where it is told to.
         (worker.directory / ".gitconfig").write_text('[protocol "file"]\n\tallow = always\n')

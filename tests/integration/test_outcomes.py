@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import urllib.request
 
 import pytest
 from silvermetal_master.build_store import BuildStore
+from silvermetal_master.steps.look_closer import bound
 from silvermetal_proof.statement import Statement
 from silvermetal_proof.verdict import Outcome
 
@@ -90,7 +92,15 @@ def test_both_sides_bytes_are_on_the_builds_page(two_hosts: Service) -> None:
     page = two_hosts.api(f"logs/{log['logid']}/contents")["logchunks"][0]["content"]
     assert "made by the hand of host-a" in page
     assert "made by the hand of host-b" in page
+    (link,) = [u for u in step["urls"] if u["name"] == "what differs, on one page"]
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{two_hosts.web}/{link['url'].partition('//')[2].partition('/')[2]}"
+    ) as answer:
+        assert answer.headers.get_content_type() == "text/html"
+        assert answer.read().decode() == page
     record = BuildStore(two_hosts.state).record(verdict.build)
+    moved = sum(p.stat().st_size for kind in ("manifests", "excerpts") for p in record.file(kind).iterdir())
+    assert moved <= bound(verdict.hosts[0].size or 0), "ADR 0015"
     report = json.loads(record.file("difference.json").read_bytes())
     (payload,) = [d for d in report["differences"] if d["what"] == "content"]
     assert payload["layer_path"] == "payload"

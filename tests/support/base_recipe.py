@@ -181,7 +181,7 @@ class Bench:
             [*script, "--store", str(self.folder / "store"), *options],
             env={
                 **clean, "DOCKER_HOST": self.engine.url, "BUILDER_IMAGE": image or self.image,
-                "SILVERMETAL_ARCHIVE": ARCHIVE, "SILVERMETAL_NETWORK": "none",
+                "SILVERMETAL_SNAPSHOTS": ARCHIVE, "SILVERMETAL_NETWORK": "none",
                 "SILVERMETAL_BUILD_TIMEOUT": str(timeout), **environment,
             },
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=place,

@@ -293,7 +293,7 @@ def test_what_is_no_pin_is_refused_before_a_container_is_made(bench: Bench, tmp_
     lock.write_text('{"architecture":"amd64","snapshot":"20260101T000000Z","suite":"trixie","version":1}')
     ends(bench, bench.build("--lock", str(lock)), 4, "expected what config/snapshot-pin.env of this commit says")
     ends(bench, bench.build(SOURCE_DATE_EPOCH="1700000000"), 4, "SOURCE_DATE_EPOCH has no effect on silvermetal-base")
-    ends(bench, bench.build(SILVERMETAL_ARCHIVE=""), 5, "SILVERMETAL_ARCHIVE: got nothing")
+    ends(bench, bench.build(SILVERMETAL_SNAPSHOTS=""), 5, "SILVERMETAL_SNAPSHOTS: got nothing")
 
     def widen(place: Path) -> None:
         (place / "scripts/recipes/silvermetal-base/hardening.list").write_text("apparmor\n")

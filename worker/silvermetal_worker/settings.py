@@ -36,8 +36,10 @@ class WorkerSettings(Record):
     docker_host: Line = ""
     """The container engine's address; empty for the engine's own default."""
     engine: Annotated[str, Field(pattern=r"\A(docker|podman)\z")] = "docker"
-    archive: Annotated[str, Field(pattern=r"\A(https?://[A-Za-z0-9.:-]+(/[A-Za-z0-9._-]+)*)?\z")] = ""
-    """Where this host finds Debian's snapshots, for recipes whose packages come from one; no slash at the end."""
+    registry_auth: Line = ""
+    """A file like Docker's config.json, mode 0400 or 0600, with what the registry of the builder image asks for."""
+    snapshots: Line = ""
+    """Where this host finds snapshots of Debian, a URL; for the builder image and recipes of a snapshot."""
     network: Annotated[str, Field(pattern=r"\A[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}\z")] = "bridge"
     """The engine's network for recipes that fetch their packages while they build."""
     keep_artefacts: Annotated[int, Field(ge=1, le=1000)] = 3

@@ -46,6 +46,7 @@ _OPTIONAL = {
     "HOST_LOOP_DEVICES": _NUMBER,
     "HOST_MEMORY_MB": _NUMBER,
     "HOST_MODULES": r"[a-z0-9_-]+(?: [a-z0-9_-]+)*",
+    "HOST_VOLUMES": r"[a-zA-Z0-9_.-]+(?: [a-zA-Z0-9_.-]+)*",
     "ISO_SIZE_FLOOR": _NUMBER,
 }
 """Keys of every recipe, which the engine reads."""

@@ -23,9 +23,9 @@ recipe_inputs() {
     render submodules "${gitlink:14:40}" <<<"$status" >&2 || die 4 "derivative-maker's tree is not what the commit names"
     [[ -z $(git -C "$root/derivative-maker" status --porcelain --untracked-files=all) ]] \
         || die 4 "derivative-maker: got a tree with changes, expected a clean one; git -C derivative-maker status shows them"
-    [[ -n ${SILVERMETAL_ARCHIVE:-} ]] \
-        || die 5 "SILVERMETAL_ARCHIVE: got nothing, expected where this host finds Debian's snapshots (archive in worker.toml)"
-    render call "$root" "$commit" "$SILVERMETAL_ARCHIVE" "$epoch" "$work/in" >&2 || die 4 "the pins of $recipe are refused (see above)"
+    [[ -n ${SILVERMETAL_SNAPSHOTS:-} ]] \
+        || die 5 "SILVERMETAL_SNAPSHOTS: got nothing, expected where this host finds Debian's snapshots (snapshots in worker.toml)"
+    render call "$root" "$commit" "$SILVERMETAL_SNAPSHOTS" "$epoch" "$work/in" >&2 || die 4 "the pins of $recipe are refused (see above)"
     [[ -z $lock ]] || cmp --silent "$lock" "$lock_in" \
         || die 4 "--lock: got $(head -c 200 "$lock"), expected what config/snapshot-pin.env of this commit says: $(<"$lock_in")"
     [[ ${SILVERMETAL_NETWORK:-bridge} =~ ^[A-Za-z0-9][A-Za-z0-9_.-]*$ ]] || die 2 "SILVERMETAL_NETWORK: got '$SILVERMETAL_NETWORK', expected a network's name"
