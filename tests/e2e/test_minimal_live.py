@@ -82,6 +82,7 @@ def test_the_container_has_what_was_varied(workshop: Workshop, reference: Build)
     recipe = checkout / "scripts/recipes/look"
     recipe.mkdir()
     shutil.copy(checkout / "config/minimal-live.conf", checkout / "config/look.conf")
+    shutil.copy(checkout / "scripts/recipes/minimal-live/host.sh", recipe / "host.sh")
     (recipe / "build").write_text(
         "echo SEEN $(nproc) $(($(date +%s) - ACTUAL)) $(uname -m) $(uname -r | cut -c1-4) $(stat -f -c %T /tmp/work) "
         "$(uname -n) $(umask) ${TZ:-no}; exit 9\n".replace("ACTUAL", str(int(time.time())))
