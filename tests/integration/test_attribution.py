@@ -181,14 +181,6 @@ def test_what_differs_each_time_is_chance(service: Attributing) -> None:
     assert report["conclusion"].get("findings", []) == []
 
 
-def test_what_no_factor_does_is_the_environment_of_the_host(service: Attributing) -> None:
-    service.behave('before() { echo "this machine" >> "$work/tree/payload"; levers; }', "host-b")
-    report = service.report(service.diverge("v4-machine"))
-    assert report["conclusion"]["kind"] == "ENVIRONMENT", report["text"]
-    assert "the environment of the host decides" in report["summary"]
-    assert "host-b instead of host-a" in report["summary"]
-
-
 def test_a_flaky_factor_is_found_by_repeats(service: Attributing) -> None:
     service.behave(FLAKY)
     report = service.report(service.diverge("v5-flaky"))
@@ -214,7 +206,10 @@ def test_a_spent_budget_says_so(service: Attributing) -> None:
     assert len(rounds) == 2, "never beyond the budget"
 
 
-def test_h7_a_master_that_is_killed_in_between_goes_on_where_it_stood(service: Attributing) -> None:
+def test_what_no_factor_does_is_the_environment_of_the_host_also_when_the_master_is_killed_in_between(
+    service: Attributing,
+) -> None:
+    """H7: the attribution goes on where it stood."""
     service.behave('before() { echo "this machine" >> "$work/tree/payload"; levers; }', "host-b")
     verdict = service.diverge("v7-killed")
     record, master = service.record(verdict), service.master
@@ -226,6 +221,8 @@ def test_h7_a_master_that_is_killed_in_between_goes_on_where_it_stood(service: A
     service.wait_connected(*service.workers)
     report = service.report(verdict)
     assert report["conclusion"]["kind"] == "ENVIRONMENT", report["text"]
+    assert "the environment of the host decides" in report["summary"]
+    assert "host-b instead of host-a" in report["summary"]
     assert before <= report["conclusion"]["builds"] <= 8, "what was built is not built again"
 
 
