@@ -50,8 +50,8 @@ class Words:
         self._longest = max((len(n) for _, n in self.needles), default=1)
 
     def in_text(self, text: str) -> Iterator[str]:
-        """Words within a name or value."""
-        yield from (w for w in dict(self.needles) if w in text)
+        """Words within a name or value, of which some formats keep only capitals."""
+        yield from (w for w in dict(self.needles) if w.lower() in text.lower())
 
     def in_chunks(self, pieces: Iterable[bytes]) -> Iterator[tuple[str, int]]:
         """Word and offset of its first hit in a stream."""
