@@ -86,7 +86,7 @@ def honest(world: World) -> None:
     world.put("/etc/shadow", f"root:*:{EPOCH // 86400}:0:99999:7:::\n")
     world.put("/etc/machine-id", "uninitialized\n")
     world.put("/etc/default/locale", "LANG=C.UTF-8\n")
-    world.put("/etc/apt/sources.list", "deb https://deb.debian.org/debian bookworm main\n")
+    world.put("/etc/apt/sources.list", "deb https://archive.example/debian bookworm main\n")
     world.put("/var/lib/dpkg/status", STATUS)
     world.put("/var/log/dpkg.log", "")
 
