@@ -94,19 +94,24 @@ def use_gitea(config: Path, gitea: Gitea, owner: str = "o", repository: str = "r
 
 
 @contextlib.contextmanager
-def publishing_service(folder: Path, engine: tuple[str, str]) -> Iterator[Publishing]:
-    """A running service with two hosts, a Gitea and an operator; ended at the end."""
+def publishing_service(
+    folder: Path, engine: tuple[str, str], *, gitea: Gitea | None = None, before: str = "", **policy: int
+) -> Iterator[Publishing]:
+    """A running service with two hosts, a Gitea and an operator; ended at the end. ``before`` is put before workers."""
     lacking = missing_for_service()
     if lacking is not None:
         pytest.skip(f"this machine lacks {lacking}")
     running = Service(folder, free_port(), free_port(), *engine)
-    running.write_settings(["host-a", "host-b"])
-    with Gitea() as gitea:
+    running.write_settings(["host-a", "host-b"], **policy)
+    with gitea or Gitea() as gitea:
         use_gitea(running.config, gitea)
         run([f"{BIN}/silvermetal-master", "operator", str(running.config), OPERATOR], input=PASSWORD + "\n")
         running.make_repository()
         try:
-            running.start()
+            running.start_master()
+            for worker in running.workers.values():
+                worker.start(before)
+            running.wait_connected(*running.workers)
             yield Publishing(running, gitea)
         finally:
             running.stop()
