@@ -41,5 +41,5 @@ def make_workers(settings: Settings) -> list[Any]:
         )
         for entry in active_hosts(settings)
     ]
-    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.gitea is not None else []
+    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.receive is not None else []
     return [*publisher, *(Coordinator(name, max_builds=1) for name in coordinator_names(settings)), *hosts]
