@@ -32,9 +32,10 @@ from silvermetal_demo.master import Master, Ports
 from silvermetal_demo.network import Network
 from silvermetal_demo.options import Options
 from silvermetal_demo.progress import Progress
-from silvermetal_demo.release import Release
+from silvermetal_demo.release import Release, folder_of
 from silvermetal_demo.repository import Repository
 from silvermetal_demo.state import State, end_run, manifest_of, state_dir
+from silvermetal_demo.sums import write_sums
 
 HOSTS = ("host-a", "host-b")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -103,7 +104,8 @@ class Run:
         options, bench = self._options, self._bench
         say, interrupt = bench.progress.say, bench.interrupt
         say(self._kind.notice())
-        shutil.rmtree(self._output, ignore_errors=True)
+        for folder in (self._output, folder_of(self._output)):
+            shutil.rmtree(folder, ignore_errors=True)
 
         # The master's side: processes of one cell, on this machine's own network.
         cell = Cell("the master's cell", Isolation(), bench.manifest, interrupt)
@@ -268,6 +270,7 @@ class Run:
         """What a user may want to read afterwards."""
         if self._logs.exists():
             shutil.copytree(self._logs, self._output / "logs", dirs_exist_ok=True)
+            write_sums(self._output)
 
 
 def together(futures: Sequence[Future[Any]], interrupt: Interrupt) -> None:

@@ -21,12 +21,14 @@ from typing import Self
 
 import pytest
 
+from tests.support.damage import Checked
 from tests.support.engine import private_engine
 from tests.support.traces import left_since, traces
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "v0.0.1-test"
 OUTPUT = ROOT / "output" / "demo" / TAG
+RELEASE = ROOT / "output" / "demo" / f"{TAG}-release"
 
 pytestmark = [
     pytest.mark.e2e,
@@ -38,7 +40,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield tmp_path_factory.mktemp("demo") / "state"
-    shutil.rmtree(OUTPUT, ignore_errors=True)
+    for folder in (OUTPUT, RELEASE):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Demo:
@@ -136,7 +139,7 @@ def test_a_tag_two_hosts_two_isos_one_verdict_one_release(state: Path, tmp_path:
         assert demo.end() == 0, demo.text
     done = outsider(state, command)
     assert done.returncode == 0, "what the demo left is checked without it: " + done.stderr
-    iso = next((OUTPUT / "release").glob("*.iso"))
+    iso = next(RELEASE.glob("*.iso"))
     assert iso.read_bytes() == again.read_bytes()
     with iso.open("r+b") as stream:
         stream.write(b"\1")
@@ -156,6 +159,23 @@ def test_a_tag_two_hosts_two_isos_one_verdict_one_release(state: Path, tmp_path:
     assert (OUTPUT / "verdict.dsse.json").exists()
     assert len(list((OUTPUT / "statements").iterdir())) == 2
     assert (OUTPUT / "logs" / "host-a-engine.log").exists()
+    any_damage_is_told(tmp_path)
+
+
+def any_damage_is_told(tmp_path: Path) -> None:
+    """A bit flipped in any file of the output, logs too; a file that is lost; a stranger."""
+    shutil.copytree(OUTPUT / "keys", tmp_path / "keys")
+    (tmp_path / "keys" / "master.pub").unlink()
+    folder = Checked(
+        OUTPUT, tmp_path / "keys", (OUTPUT / "keys" / "master.pub").read_text().strip(), "silvermetal/demo"
+    )
+    assert folder.holds()["isos"] == 1
+    for name in folder.files():
+        folder.flips(name)
+    for name in ("packages.lock", "logs/master.log", "BUILD_INFO"):
+        folder.lost_torn_and_unreadable(name)
+    folder.strangers()
+    folder.holds()
 
 
 def idle_share(seconds: float = 2) -> float:
