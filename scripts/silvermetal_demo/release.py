@@ -104,7 +104,7 @@ class Release:
 
 
 def folder_of(output: Path) -> Path:
-    """Where the release's files stay, as anybody fetches them: beside the verdict's folder, which is checked as a whole."""
+    """Where the release stays, as anybody fetches it: beside the verdict's folder, which is checked as a whole."""
     return output.with_name(f"{output.name}-release")
 
 
