@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import mmap
+import os
 import shutil
 import statistics
 import subprocess
@@ -74,6 +75,8 @@ class BehindNginx(Gitea):
         if not file:
             return super().body(headers, stream)
         with Path(file).open("rb") as body:
+            if os.fstat(body.fileno()).st_size < GIB:
+                return body.read()
             return mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ)
 
     def asset(self, name: str, data: Any) -> dict[str, Any]:
