@@ -204,6 +204,24 @@ else
     first=$(grep -m1 -oE '"sha256":"[0-9a-f]{64}"' "$lock_in" | cut -d'"' -f4)
 fi
 
+# Planned variation (silvermetal-vary): what an engine does not hand into a container by itself. None of it is a pin.
+varied=() shell=(/bin/bash)
+[[ -z ${SILVERMETAL_VARY_CORES:-} ]] || varied+=(--cpuset-cpus "$SILVERMETAL_VARY_CORES")
+[[ -z ${SILVERMETAL_VARY_FOLDER:-} ]] || varied+=(--mount "$(mount_of "$SILVERMETAL_VARY_FOLDER" /tmp/work)")
+case ${SILVERMETAL_VARY_PERSONALITY:-} in
+    uname26) shell=(setarch --uname-2.6 /bin/bash) ;;
+    linux32) shell=(setarch linux32 /bin/bash) ;;
+esac
+if [[ -n ${SILVERMETAL_VARY_CLOCK:-} ]]; then
+    # By files: the recipe's clean environment takes LD_PRELOAD away.
+    mkdir "$work/clock"
+    echo "$SILVERMETAL_VARY_CLOCK" >"$work/clock/faketimerc"
+    echo /silvermetal/faketime.so >"$work/clock/preload"
+    varied+=(--env NO_FAKE_STAT=1 --mount "$(mount_of "$SILVERMETAL_VARY_CLOCK_LIBRARY" /silvermetal/faketime.so),readonly"
+        --mount "$(mount_of "$work/clock/faketimerc" /etc/faketimerc),readonly"
+        --mount "$(mount_of "$work/clock/preload" /etc/ld.so.preload),readonly")
+fi
+
 # Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
 # Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
@@ -215,7 +233,7 @@ arguments=(
     --mount "$(mount_of "$store" /silvermetal/store),readonly"
     --mount "$(mount_of "$work/out" /silvermetal/out)"
     --env "SENTINEL=$token" --env "FIRST=$first" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
-    "$image" /bin/bash -c "$PROVE_MOUNTS"
+    "${varied[@]}" "$image" "${shell[@]}" -c "$PROVE_MOUNTS"
 )
 creating=yes
 attend timeout 120 "$engine" "${arguments[@]}" >/dev/null 2>"$work/create.log" \

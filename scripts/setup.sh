@@ -45,6 +45,7 @@ test_needs=(
     genisoimage:genisoimage grub-mkrescue:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin
     lb:live-build /usr/lib/ISOLINUX/isohdpfx.bin:isolinux diffoscope:diffoscope-minimal
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
+    pg_ctlcluster:postgresql
     docker-registry:docker-registry
 )
 needs=("${demo_needs[@]}")

@@ -21,8 +21,9 @@ from silvermetal_proof import ProofError
 from silvermetal_proof.builder_image import Repository
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
+from silvermetal_proof.variation import Variation
 
-from silvermetal_master.database import engine_settings
+from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
@@ -71,6 +72,20 @@ class PolicySettings(Record):
     """Hosts that are asked only when the others stand one against one."""
 
 
+class AttributionSettings(Record):
+    """``[attribution]``: builds that find out why hosts diverged, made after the verdict, which stands."""
+
+    attribute: Literal["on", "off"] = "off"
+    budget: Annotated[int, Field(ge=1, le=1000)] = 24
+    """Builds that one divergence may cost, on all hosts together."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 2
+    """How often each host builds again before chance is ruled out, and how often a flaky factor must show nothing."""
+    deadline: Annotated[int, Field(ge=10, le=30 * 86400)] = 86400
+    """Seconds for all of them together."""
+    patience: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Seconds that a host may be away before the build that it was asked for counts as failed."""
+
+
 class LedgerSettings(Record):
     """``[ledger]``: the log of verdicts."""
 
@@ -103,15 +118,26 @@ class BuilderImageSettings(Record):
     """Seconds in all, from asking the host to the digest."""
 
 
+class RetentionSettings(Record):
+    """``[retention]``: how long and how much of what is derived from builds stays; proofs stay for ever."""
+
+    derived_days: Annotated[int, Field(ge=1, le=36500)] = 365
+    derived_mib: Annotated[int, Field(ge=1, le=2**30)] = 20480
+
+
 class File(Record):
     """``master.toml``."""
 
     master: MasterSettings
     repository: RepositorySettings
     policy: PolicySettings = PolicySettings()
+    attribution: AttributionSettings = AttributionSettings()
+    variation: dict[Name, Variation] = {}
+    """``[variation.<host>]``: what that host does otherwise on purpose."""
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    retention: RetentionSettings = RetentionSettings()
     builder_image: BuilderImageSettings | None = None
 
 
@@ -123,9 +149,12 @@ class Settings:
         self.master = file.master
         self.repository = file.repository
         self.policy = file.policy
+        self.attribution = file.attribution
+        self.variation = file.variation
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.retention = file.retention
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -138,6 +167,11 @@ class Settings:
     def signers(self) -> Path:
         """The folder that says who may sign tags."""
         return self.folder / "signers"
+
+    @property
+    def database(self) -> str:
+        """The database's URL with its password: a secret."""
+        return with_password(self.master.database, self.secrets / DATABASE_PASSWORD)
 
     @property
     def recipe(self) -> str:
@@ -183,6 +217,7 @@ def password_name(worker: str) -> str:
 
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
+DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -286,10 +321,13 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
     _check_gitea(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:
-        engine_settings(file.master.database)
+        engine_settings(with_password(file.master.database, folder / "secrets" / DATABASE_PASSWORD))
     except SettingsError as error:
         raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)
+    for name in () if judging else file.variation:
+        if name not in {entry.host for _, entry in hosts}:
+            raise SettingsError(f"{folder / 'master.toml'}: variation.{name}: expected an enrolled host, got {name}")
     maker = file.builder_image
     if maker is not None and not judging and maker.host not in {e.host for _, e in hosts if e.revoked is None}:
         raise SettingsError(

@@ -29,10 +29,11 @@ from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
 from silvermetal_proof.seal import seal
 from silvermetal_proof.statement import SigningKey, Statement, make_statement, sign
 from silvermetal_proof.statement.schema import Byproduct, Dependency, DigestSet, InternalParameters
+from silvermetal_proof.variation import Variation
 
 from silvermetal_worker.artefact import Found, look_at
 from silvermetal_worker.audit import REPORT_FILE
-from silvermetal_worker.build import TIMES_FILE
+from silvermetal_worker.build import APPLIED_FILE, TIMES_FILE
 from silvermetal_worker.engine import ContainerEngine
 from silvermetal_worker.errors import WorkerError
 from silvermetal_worker.host import gather
@@ -119,6 +120,14 @@ def byproducts(output: Output) -> tuple[Byproduct, ...]:
     return tuple(Byproduct(name=name, digest=DigestSet(sha256=digest)) for name, digest in digests.items())
 
 
+def applied(order: Order, output: Path) -> Variation | None:
+    """The variation that was in effect. :raises WorkerError: when one was ordered and nothing says so."""
+    if not order.variation:
+        return None
+    values = json.loads(_bounded(output.parent / APPLIED_FILE, 4096))
+    return Variation.of_arguments(f"{name}={value}" for name, value in values.items())
+
+
 def compose(
     order: Order,
     output: Output,
@@ -127,6 +136,7 @@ def compose(
     found: Found,
     evidence: HostEvidence,
     inputs: tuple[Dependency, ...],
+    variation: Variation | None = None,
 ) -> Statement:
     """Put the statement together from what was read back."""
     try:
@@ -144,6 +154,8 @@ def compose(
             evidence=evidence,
             nonce=order.nonce,
             byproducts=byproducts(output),
+            variation=variation,
+            attribution=order.attribution,
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -168,6 +180,7 @@ def attest(order: Order, settings: WorkerSettings, key: SigningKey, *, checkout:
         found=look_at(output.iso),
         evidence=gather(engine.facts(), started=started, finished=min(finished, datetime.now(UTC))),
         inputs=dependencies(checkout, engine.image_id(image), output.lock, engine.image_digest(image)),
+        variation=applied(order, folder),
     )
     envelope = sign(statement.encode(), key)
     return seal(envelope, public_hex=order.seal_key, build=order.build, host=order.host)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -246,7 +247,11 @@ def attest(order_file: Path, output: Path, statement: Path) -> None:
     order = _read_order(order_file)
     sealed = make(order, directory.settings, directory.signing_key(), checkout=Path.cwd(), folder=output.resolve())
     write_durably(statement.resolve(), sealed, replace=True)
-    keep(output.resolve(), directory.artefacts, order.build, directory.settings.keep_artefacts)
+    if order.attribution is None:
+        keep(output.resolve(), directory.artefacts, order.build, directory.settings.keep_artefacts)
+    else:
+        # Evidence alone: it must not push out an ISO that is still to be explained or delivered.
+        shutil.rmtree(output.resolve())
     click.echo(f"statement of {order.host} for build {order.build}: signed and sealed, {len(sealed)} bytes")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
 from silvermetal_proof import canonical
+from silvermetal_proof.variation import Variation
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
@@ -43,6 +44,7 @@ class Pin(ResolvingStep):
         recipe: str,
         workers: dict[str, str],
         build_timeout: int,
+        variations: dict[str, dict[str, Any]] | None = None,
         config: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +52,7 @@ class Pin(ResolvingStep):
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
+        self.variations = variations or {}
         self.config = config
 
     def _asked(self) -> dict[str, str]:
@@ -94,6 +97,11 @@ class Pin(ResolvingStep):
                 workers=workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
+                variations={
+                    h: Variation.from_plain(v, what=f"variation of {h}")
+                    for h, v in self.variations.items()
+                    if h in workers
+                },
             )
             if tag is not None:
                 BuildRecord(self.store.path / "builds" / build).write("tag.json", canonical.encode(tag.plain()))
