@@ -109,7 +109,7 @@ def _see_to_image(settings: Settings, resolving: dict[str, Any]) -> list[Any]:
 
 
 def _checkout(settings: Settings) -> Git:
-    """A clean checkout of the commit."""
+    """A clean checkout of the commit, for the builder image: ``docker/`` is in our own tree."""
     return Git(
         name="checkout",
         description=["checking out the commit"],
@@ -117,7 +117,7 @@ def _checkout(settings: Settings) -> Git:
         repourl=settings.repository.url,
         mode="full",
         method="clobber",
-        submodules=True,
+        submodules=False,
         alwaysUseLatest=False,
         logEnviron=False,
         timeout=GIT_SILENCE_SECONDS,
@@ -215,7 +215,7 @@ def _iso(settings: Settings, handover: Any, audit: list[Any], state: str) -> Bui
     return BuildFactory(
         [
             handover,
-            _checkout(settings),
+            steps.Checkout(repourl=settings.repository.url, timeout=GIT_SILENCE_SECONDS, state=state),
             steps.Preflight(),
             steps.Build(seconds=settings.policy.build_timeout),
             *audit,

@@ -23,9 +23,10 @@ from silvermetal_proof.errors import printable
 from silvermetal_proof.host import HostEvidence
 from silvermetal_proof.model import parse_time
 from silvermetal_proof.order import Order
-from silvermetal_proof.pins import PackageLock, parse_build_info
+from silvermetal_proof.pins import SnapshotLock, parse_build_info, read_lock
 from silvermetal_proof.pins.build_info import MAX_BUILD_INFO_BYTES
 from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
+from silvermetal_proof.pins.snapshot import DEPENDENCY as SNAPSHOT
 from silvermetal_proof.seal import seal
 from silvermetal_proof.statement import SigningKey, Statement, make_statement, sign
 from silvermetal_proof.statement.schema import Byproduct, Dependency, DigestSet, InternalParameters
@@ -92,9 +93,14 @@ def dependencies(checkout: Path, image_id: str, lock: bytes, image_digest: str |
         ["git", "-c", "safe.directory=*", "submodule", "status", "--recursive"], timeout=300, cwd=checkout
     )
     for line in submodules.splitlines():
+        if line.startswith("-"):
+            continue  # not fetched, so the build has not used it
         commit, path = line[1:].split(maxsplit=2)[:2]
         found.append(Dependency(name=f"submodule {path}", digest=DigestSet(git_commit=commit)))
-    for package in PackageLock.read(lock).packages:
+    locked = read_lock(lock)
+    if isinstance(locked, SnapshotLock):
+        return (*found, Dependency(name=SNAPSHOT, version=locked.value))
+    for package in locked.packages:
         found.append(
             Dependency(
                 name=f"package {package.name}:{package.architecture}",

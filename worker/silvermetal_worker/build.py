@@ -86,6 +86,8 @@ def environment_of(settings: WorkerSettings, **values: str) -> dict[str, str]:
     }
     if settings.docker_host:
         env["DOCKER_HOST"] = settings.docker_host
+    if settings.snapshots:
+        env |= {"SILVERMETAL_SNAPSHOTS": settings.snapshots, "SILVERMETAL_NETWORK": settings.network}
     return env
 
 

@@ -66,6 +66,7 @@ def main() -> None:
 @click.option("--master", required=True, metavar="HOST:PORT", help="The master's worker port.")
 @click.option("--store", required=True, help="Package store, an absolute path.")
 @click.option("--docker-host", default="", help="The engine's address; default: the engine's own.")
+@click.option("--snapshots", default="", metavar="URL", help="Where this host finds Debian's snapshots.")
 @click.option("--inject-host-name", default="", metavar="FILE", help="Rehearsal: write the host's name into FILE.")
 @_ends_cleanly
 def init(directory: Path, **values: str) -> None:

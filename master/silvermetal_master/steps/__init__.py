@@ -2,7 +2,7 @@
 
 ``verify``: :mod:`builder_image`, :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`,
 :mod:`look_closer`, :mod:`record`.
-``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
+``iso@<host>``: :mod:`handover`, :mod:`checkout`, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``publish``: :mod:`publish` (admit, fetch, assemble, release). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
 ``builder-image``: :mod:`make_image` (handover, make, collect), and a checkout.
@@ -12,6 +12,7 @@
 
 from silvermetal_master.steps.attribute import Attribute, StartAttribution
 from silvermetal_master.steps.builder_image import BuilderImage
+from silvermetal_master.steps.checkout import Checkout
 from silvermetal_master.steps.collect import CollectExcerpt, CollectManifest, CollectStatement
 from silvermetal_master.steps.deliver import Deliver, HandoverDelivery
 from silvermetal_master.steps.explain import Explain
@@ -34,6 +35,7 @@ __all__ = [
     "Audit",
     "Build",
     "BuilderImage",
+    "Checkout",
     "CollectExcerpt",
     "CollectImage",
     "CollectManifest",
