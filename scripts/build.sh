@@ -206,11 +206,12 @@ fi
 
 # Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
-# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
+# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion; and Podman
+# would set the kernel's own highest number of processes, which a service without CAP_SYS_RESOURCE may not.
 arguments=(
     create --cidfile "$work/cid" --label "$label" --hostname silvermetal-builder --network none
     --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
-    --ulimit nofile=1024:4096 --tmpfs /tmp:rw,exec,dev,suid,mode=1777
+    --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 --tmpfs /tmp:rw,exec,dev,suid,mode=1777
     --mount "$(mount_of "$work/in" /silvermetal/in),readonly"
     --mount "$(mount_of "$store" /silvermetal/store),readonly"
     --mount "$(mount_of "$work/out" /silvermetal/out)"
