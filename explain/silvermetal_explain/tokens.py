@@ -109,8 +109,8 @@ def _masked_permutation(a: list[str], b: list[str]) -> str:
 
 def _growth(a: list[str], b: list[str], host_a: str, host_b: str) -> str:
     """One side has lines more: whose are they?"""
-    only_a = [x for x in a if x not in set(b)] if len(a) < LINES else []
-    only_b = [x for x in b if x not in set(a)] if len(b) < LINES else []
+    in_a, in_b = set(a), set(b)
+    only_a, only_b = [x for x in a if x not in in_b], [x for x in b if x not in in_a]
     if (host_a and any(host_a in x for x in only_a)) or (host_b and any(host_b in x for x in only_b)):
         return "host name"
     return "more lines"

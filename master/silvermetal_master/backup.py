@@ -111,7 +111,7 @@ def backup(basedir: Path, target: Path, now: datetime | None = None) -> Taken:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700, parents=True)
     try:
-        database = copy_database(basedir, settings.master.database, part)
+        database = copy_database(basedir, settings.database, part)
         _copy(config, part / "config")
         if state.is_dir():
             _copy(state, part / "state")

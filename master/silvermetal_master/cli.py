@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from silvermetal_master.cli_copies import backup, restore
+from silvermetal_master.cli_copies import backup, clean, restore
 from silvermetal_master.ends import EXIT_NO_ANSWER, EXIT_NO_VERDICT, EXIT_OTHER_VERDICT, ends_cleanly
 from silvermetal_master.errors import SettingsError
 
@@ -253,6 +253,7 @@ def notify_push(url: str, secret_file: Path, repository_url: str) -> None:
 
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(clean)
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""``silvermetal-master backup`` and ``restore``.
+"""``silvermetal-master backup``, ``restore`` and ``clean``.
 
 Rules:
 
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from silvermetal_master.ends import ends_cleanly
+from silvermetal_master.errors import SettingsError
 
 EXIT_REWOUND = 5
 _PATH = click.Path(path_type=Path)
@@ -36,6 +38,29 @@ def backup(basedir: Path, target: Path, as_json: bool) -> None:
     click.echo(f"{target}: {taken.files} files, {taken.size} bytes; the ledger has {taken.entries} entries")
     if taken.entries:
         click.echo(f"keep {target}/state/ledger/checkpoint on another machine, too: it shows a ledger that was rewound")
+
+
+@click.command()
+@click.argument("basedir", type=_PATH)
+@click.option("--dry-run", is_flag=True, help="Remove nothing, say what would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@ends_cleanly
+def clean(basedir: Path, dry_run: bool, as_json: bool) -> None:
+    """Remove derived files beyond [retention] from the records in BASEDIR, as the running master does each hour."""
+    from silvermetal_master.run import STATE_FOLDER, config_of
+    from silvermetal_master.services.retention import clean as remove
+    from silvermetal_master.settings import load
+
+    bounds = load(config_of(basedir), secrets_needed=False, judging=True).retention
+    gone, problems = remove(
+        basedir / STATE_FOLDER, days=bounds.derived_days, mebibytes=bounds.derived_mib, now=time.time(), dry=dry_run
+    )
+    if problems:
+        raise SettingsError("; ".join(problems[:5]))
+    if as_json:
+        click.echo(json.dumps({"ok": True, "dry_run": dry_run, "removed": gone}, sort_keys=True, indent=2))
+        return
+    click.echo("".join(f"{path}\n" for path in gone) + f"{len(gone)} files {'would go' if dry_run else 'are gone'}")
 
 
 @click.command()

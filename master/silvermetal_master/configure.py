@@ -24,6 +24,7 @@ from silvermetal_master.monitoring.pages import Monitoring
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
 from silvermetal_master.services.presence import Presence
+from silvermetal_master.services.retention import Retention
 from silvermetal_master.services.shut_out import ShutOut
 from silvermetal_master.settings import Settings, hook_secret, load
 from silvermetal_master.workers import make_workers
@@ -63,6 +64,7 @@ def make_services(settings: Settings, state: Path) -> list[Any]:
     return [
         ShutOut(hosts=str(settings.folder / "hosts")),
         Presence(state=str(state)),
+        Retention(state=str(state), days=settings.retention.derived_days, mebibytes=settings.retention.derived_mib),
         Monitoring(config=str(settings.folder), state=str(state)),
     ]
 
@@ -80,7 +82,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "buildbotURL": settings.master.url,
         "buildbotNetUsageData": None,
         "collapseRequests": False,
-        "db": engine_settings(settings.master.database),
+        "db": engine_settings(settings.database),
         "protocols": {"pb": {"port": settings.master.workers}},
         "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
         "workers": make_workers(settings),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 from silvermetal_master.database import engine_settings, sqlite_file
 from silvermetal_master.errors import SettingsError
@@ -35,7 +36,8 @@ def open_engine(basedir: Path, url: str) -> sa.Engine:
     """A short-lived engine for the master's database. :raises SettingsError: when there is no such file."""
     file = sqlite_file(basedir, url)
     if file is None:
-        return sa.create_engine(url, **engine_settings(url)["engine_kwargs"])
+        engine_settings(url)
+        return sa.create_engine(url, poolclass=NullPool)
     if not file.exists():
         raise SettingsError(f"{file}: expected the master's database, got no file; restore the last backup")
     return sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": SECONDS})

@@ -93,7 +93,7 @@ def restore(folder: Path, basedir: Path, config: Path, *, since: Path | None, re
     settings = load(folder / "config", judging=True)
     _refuse_what_is_there(basedir)
     _refuse_what_is_there(config)
-    url = settings.master.database
+    url = settings.database
     if sqlite_file(basedir, url) is None:
         refuse_tables(basedir, url)
     lost = _lost(settings, folder / "state" / "ledger", since) if since is not None else None

@@ -86,7 +86,7 @@ def upgrade_stopped(basedir: Path) -> tuple[str, str]:
     """
     settings = load(config_of(basedir), judging=True)
     hold_alone(basedir)
-    url = settings.master.database
+    url = settings.database
     check_database(basedir, url)
     before = revision(basedir, url)
     write_base(basedir, config_of(basedir))
@@ -99,7 +99,7 @@ def run(basedir: Path) -> NoReturn:
     env = _environment(basedir)
     settings = load(config_of(basedir), judging=True)
     hold_alone(basedir)
-    check_database(basedir, settings.master.database)
+    check_database(basedir, settings.database)
     for sentence in recover(basedir.resolve() / STATE_FOLDER, settings):
         print(f"silvermetal-master: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the service's own log
     # Buildbot cannot end a build whose database it cannot open: no soft limit may come before the hard one.

@@ -22,7 +22,7 @@ from silvermetal_proof.builder_image import Repository
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
 
-from silvermetal_master.database import engine_settings
+from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
@@ -103,6 +103,13 @@ class BuilderImageSettings(Record):
     """Seconds in all, from asking the host to the digest."""
 
 
+class RetentionSettings(Record):
+    """``[retention]``: how long and how much of what is derived from builds stays; proofs stay for ever."""
+
+    derived_days: Annotated[int, Field(ge=1, le=36500)] = 365
+    derived_mib: Annotated[int, Field(ge=1, le=2**30)] = 20480
+
+
 class File(Record):
     """``master.toml``."""
 
@@ -112,6 +119,7 @@ class File(Record):
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    retention: RetentionSettings = RetentionSettings()
     builder_image: BuilderImageSettings | None = None
 
 
@@ -126,6 +134,7 @@ class Settings:
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.retention = file.retention
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -138,6 +147,11 @@ class Settings:
     def signers(self) -> Path:
         """The folder that says who may sign tags."""
         return self.folder / "signers"
+
+    @property
+    def database(self) -> str:
+        """The database's URL with its password: a secret."""
+        return with_password(self.master.database, self.secrets / DATABASE_PASSWORD)
 
     @property
     def recipe(self) -> str:
@@ -183,6 +197,7 @@ def password_name(worker: str) -> str:
 
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
+DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -286,7 +301,7 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
     _check_gitea(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:
-        engine_settings(file.master.database)
+        engine_settings(with_password(file.master.database, folder / "secrets" / DATABASE_PASSWORD))
     except SettingsError as error:
         raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)

@@ -104,7 +104,7 @@ def status(basedir: Path) -> dict[str, Any]:
         asked = of_master(base)
     except (OSError, ValueError, KeyError) as error:
         why = f"{base}: expected the master's answer, got {error}"
-        asked = _or_sentence(lambda: of_database(basedir, settings.master.database))
+        asked = _or_sentence(lambda: of_database(basedir, settings.database))
     found: dict[str, Any] = {
         "master": {"up": why is None, "address": base, "problem": why},
         "disk": _or_sentence(lambda: _disk(basedir)),

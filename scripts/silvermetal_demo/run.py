@@ -35,6 +35,7 @@ from silvermetal_demo.progress import Progress
 from silvermetal_demo.release import Release
 from silvermetal_demo.repository import Repository
 from silvermetal_demo.state import State, end_run, manifest_of, state_dir
+from silvermetal_demo.sums import write_sums
 
 HOSTS = ("host-a", "host-b")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -268,6 +269,7 @@ class Run:
         """What a user may want to read afterwards."""
         if self._logs.exists():
             shutil.copytree(self._logs, self._output / "logs", dirs_exist_ok=True)
+            write_sums(self._output)
 
 
 def together(futures: Sequence[Future[Any]], interrupt: Interrupt) -> None:

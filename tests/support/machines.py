@@ -110,14 +110,16 @@ class Machines(Service):
     def operator_key(self, name: str) -> Path:
         return self.folder / "operators" / name
 
+    def operator_public(self, name: str) -> str:
+        return Path(f"{self.operator_key(name)}.pub").read_text().strip()
+
     def write_settings(self, hosts: Sequence[str], **policy: int) -> None:
         super().write_settings(hosts, **policy)
         (self.folder / "operators").mkdir()
         for name in self.operators:
             run([f"{BIN}/silvermetal", "keygen", str(self.operator_key(name))])
-            public = Path(f"{self.operator_key(name)}.pub").read_text().strip()
             with (self.config / "master.toml").open("a") as settings:
-                settings.write(f'\n[[operators]]\noperator = "{name}"\npublic_key = "{public}"\n')
+                settings.write(f'\n[[operators]]\noperator = "{name}"\npublic_key = "{self.operator_public(name)}"\n')
 
     def _corner(self, host: str) -> int:
         return 4 * sorted(self.engines).index(host)

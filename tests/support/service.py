@@ -251,7 +251,8 @@ class Service:
         return ended.verdict
 
     def builds_of(self, builder: str) -> list[dict[str, Any]]:
-        return list(self.api(f"builders/{builder}/builds")["builds"])
+        """Its builds, the oldest first; a database of its own accord promises no order."""
+        return sorted(self.api(f"builders/{builder}/builds")["builds"], key=lambda b: b["number"])
 
     def wait_idle(self, timeout: float = 60) -> None:
         """Until no buildset is left unfinished: every buildset ends."""

@@ -68,6 +68,7 @@ class Monitoring(BuildbotService):
     """Puts the pages on the web, and listens to what is counted. ``config`` and ``state`` are folders."""
 
     name = "monitoring"
+    _asking = False
 
     def checkConfig(self, *, config: str, state: str) -> None:
         """Nothing to check."""
@@ -123,9 +124,20 @@ class Monitoring(BuildbotService):
             self._looking = None
 
     async def _database_answers(self) -> bool:
+        if self._asking:
+            return False  # the last question still waits: another one would wait behind it
         asked = self.master.db.pool.do(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
+        self._asking = True
+        waiting: defer.Deferred[Any] = defer.Deferred()
+
+        def answered(said: Any) -> None:
+            self._asking = False
+            if not waiting.called:
+                waiting.callback(said)
+
+        asked.addBoth(answered)
         try:
-            return bool(await asked.addTimeout(DATABASE_SECONDS, self.master.reactor) == 1)
+            return bool(await waiting.addTimeout(DATABASE_SECONDS, self.master.reactor) == 1)
         except Exception as error:
             log.msg(f"health: database: expected an answer within {DATABASE_SECONDS} s, got {error!r:.300}")
             return False
