@@ -13,7 +13,7 @@ from silvermetal_proof.errors import printable
 from silvermetal_proof.pins import parse_env
 from silvermetal_proof.verdict.verification_log import PinChange
 
-from silvermetal_master.pinning import Mirror
+from silvermetal_master.mirror import Mirror
 
 SETTINGS = ("config/builder-image.env", "config/snapshot-pin.env", "config/source-date-epoch.env")
 NONE = "none"

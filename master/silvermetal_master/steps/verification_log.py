@@ -18,8 +18,8 @@ from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
 from silvermetal_master.errors import PinningError
+from silvermetal_master.mirror import Mirror
 from silvermetal_master.pin_changes import pin_changes
-from silvermetal_master.pinning import Mirror
 from silvermetal_master.steps.of_build import StepOfBuild
 
 PAGE = "verification-log.md"

@@ -52,6 +52,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
         file.write(
             '\n[gitea]\nurl = "https://git.example.org"\nowner = "o"\nrepository = "r"\nreceive = "127.0.0.1:1"\n'
         )
+        file.write('\n[attribution]\nattribute = "on"\n')
     token = folder / "secrets" / "gitea-token"
     token.write_text("a token")
     token.chmod(0o600)

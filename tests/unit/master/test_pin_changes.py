@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from silvermetal_master.gitea.events import BUMP_CATEGORY, changes_of
+from silvermetal_master.mirror import Mirror
 from silvermetal_master.pin_changes import pin_changes
-from silvermetal_master.pinning import Mirror
 from silvermetal_proof.verdict import decide
 from silvermetal_proof.verdict.verification_log import PinChange, verification_log
 
