@@ -43,7 +43,7 @@ from silvermetal_master.tag_signature import SignedTags
 
 
 def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
-    if settings.gitea is None:
+    if settings.receive is None:
         return []
     return [
         schedulers.Triggerable(name=PUBLISH_SCHEDULER, builderNames=[PUBLISH]),
