@@ -103,6 +103,15 @@ class BuilderImageSettings(Record):
     """Seconds in all, from asking the host to the digest."""
 
 
+class AccessSettings(Record):
+    """``[access]``: operators log in with their Gitea accounts; without this table by the file of ``operator``."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    client_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,200}\z")]
+    operators: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
+    """Accounts that may start and stop builds, in lower case; anybody else may read."""
+
+
 class RetentionSettings(Record):
     """``[retention]``: how long and how much of what is derived from builds stays; proofs stay for ever."""
 
@@ -120,6 +129,7 @@ class File(Record):
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    access: AccessSettings | None = None
     builder_image: BuilderImageSettings | None = None
 
 
@@ -135,6 +145,7 @@ class Settings:
         self.operators = file.operators
         self.gitea = file.gitea
         self.retention = file.retention
+        self.access = file.access
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -198,6 +209,9 @@ def password_name(worker: str) -> str:
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
+LOGIN_SECRET = "gitea-login"  # noqa: S105 - the name of a secret, not the secret
+FROM_GITEA = frozenset({GITEA_TOKEN, LOGIN_SECRET})
+"""Secrets that Gitea makes: they cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -217,6 +231,7 @@ def needed_secrets(settings: Settings) -> list[str]:
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
+        *([LOGIN_SECRET] if settings.access is not None else []),
         *(password_name(h.worker) for h in settings.hosts),
     ]
 
@@ -266,6 +281,13 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
 
 def _check_gitea(where: Path, file: File) -> None:
     """Tokens travel by TLS, or stay on this machine."""
+    if file.access is not None:
+        url = urlsplit(file.access.url)
+        if url.scheme != "https" and not is_loopback(url.hostname or ""):
+            raise SettingsError(
+                f"{where}: access.url: expected https, for a secret goes there, got {file.access.url}; plain http is "
+                "for this machine's own loopback"
+            )
     if file.gitea is None:
         return
     url = urlsplit(file.gitea.url)

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.fakes.gitea.accounts import Accounts
 from tests.fakes.gitea.description import Description, NotDescribedError
 from tests.fakes.gitea.public import public
 
@@ -34,6 +35,7 @@ class Gitea:
         self.faults: dict[int, str] = {}
         """Number of the call, from 0, to what goes wrong with it."""
         self.lock = threading.Lock()
+        self.accounts = Accounts()
         self.description = Description()
         self._next = 1
         outer = self
@@ -112,6 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = dict(parse_qsl(address.query))
         kind = self.headers.get("Content-Type") or ""
         with gitea.lock:
+            if (said := gitea.accounts.answer(self.command, address.path, query, raw, self.headers)) is not None:
+                return self._send(*said)
             fault = gitea.faults.pop(len(gitea.calls), "")
             gitea.calls.append(f"{self.command} {address.path}")
             if self.headers.get("Authorization") != f"token {gitea.token}":
