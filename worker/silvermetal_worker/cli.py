@@ -246,7 +246,15 @@ def attest(order_file: Path, output: Path, statement: Path) -> None:
     order = _read_order(order_file)
     sealed = make(order, directory.settings, directory.signing_key(), checkout=Path.cwd(), folder=output.resolve())
     write_durably(statement.resolve(), sealed, replace=True)
-    keep(output.resolve(), directory.artefacts, order.build, directory.settings.keep_artefacts)
+    kept = directory.settings
+    keep(
+        output.resolve(),
+        directory.artefacts,
+        order.build,
+        kept.keep_artefacts,
+        days=kept.keep_days,
+        mebibytes=kept.keep_mib,
+    )
     click.echo(f"statement of {order.host} for build {order.build}: signed and sealed, {len(sealed)} bytes")
 
 
