@@ -17,13 +17,15 @@ from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
 from silvermetal_proof import canonical
+from silvermetal_proof.variation import Variation
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
 from silvermetal_master.enrolments import revoked_since
 from silvermetal_master.errors import PinningError
 from silvermetal_master.image_store import ImageStore, key_of
-from silvermetal_master.pinning import Mirror, Pinned, pin
+from silvermetal_master.mirror import Mirror
+from silvermetal_master.pinning import Pinned, pin
 from silvermetal_master.settings import entry_file
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
 from silvermetal_master.steps.resolving import ResolvingStep
@@ -43,6 +45,7 @@ class Pin(ResolvingStep):
         recipe: str,
         workers: dict[str, str],
         build_timeout: int,
+        variations: dict[str, dict[str, Any]] | None = None,
         config: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +53,7 @@ class Pin(ResolvingStep):
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
+        self.variations = variations or {}
         self.config = config
 
     def _asked(self) -> dict[str, str]:
@@ -94,6 +98,11 @@ class Pin(ResolvingStep):
                 workers=workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
+                variations={
+                    h: Variation.from_plain(v, what=f"variation of {h}")
+                    for h, v in self.variations.items()
+                    if h in workers
+                },
             )
             if tag is not None:
                 BuildRecord(self.store.path / "builds" / build).write("tag.json", canonical.encode(tag.plain()))
@@ -106,11 +115,11 @@ class Pin(ResolvingStep):
             signed = f"; signed by {tag.signer} ({tag.signature} {tag.key})" if tag.signer else "; not signed"
         self.setProperty(BUILD_PROPERTY, build, "pin")
         self.setProperty("commit", pinned.commit, "pin")
-        packages = pinned.lock.count(b'"sha256"')
         await self.say(
-            f"{ref} is commit {pinned.commit[:12]}; {packages} packages locked ({pinned.lock_origin}){signed}",
+            f"{ref} is commit {pinned.commit[:12]}; {pinned.inputs}{signed}",
             f"ref      {ref}\ncommit   {pinned.commit}\nrecipe   {self.recipe}\npins     {pinned.pins.digest}\n"
             f"image    {pinned.pins.builder_image}\nepoch    {pinned.pins.source_date_epoch}\n"
-            f"lock     {pinned.pins.lock} ({packages} packages, {pinned.lock_origin})\n",
+            f"lock     {pinned.pins.lock} ({pinned.inputs})\n"
+            + "".join(f"{path} {commit}\n" for path, commit in sorted(pinned.submodules.items())),
         )
         return SUCCESS

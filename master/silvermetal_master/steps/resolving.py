@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, resolve_ref
+from silvermetal_master.mirror import Mirror, resolve_ref
 from silvermetal_master.steps.of_build import StepOfBuild
 from silvermetal_master.tag_signature import SignedTags, TagFacts, check_tag
 

@@ -18,6 +18,7 @@ from silvermetal_proof.host.enrolment import HostEntry, Operator
 from silvermetal_proof.host.evidence import HostEvidence, Observation
 from silvermetal_proof.model import Commit, Hex64, Line, Name, Record, Sha256, Time
 from silvermetal_proof.statement.schema import BuildId, FileName, Ref
+from silvermetal_proof.variation import Variation
 
 MAX_HOSTS = 16
 """More hosts than this in one build are refused by policy: subsets are enumerated for independence."""
@@ -60,6 +61,10 @@ class BuildRequest(Record):
     """Inputs that pins fix, by the names that :func:`silvermetal_proof.verdict.drift.inputs_of` gives."""
     nonces: dict[Name, Hex64]
     """Host to its own nonce."""
+    variations: dict[Name, Variation] = {}
+    """Host to what it was asked to do otherwise; most do nothing."""
+    attribution: BuildId | None = None
+    """Set where a build is asked for to explain that one; a case about it has no verdict but INVALID."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class HostResult(Record):
     evidence: HostEvidence | None = None
     seconds: int | None = None
     """How long the host's build took, as the master saw it."""
+    variation: Variation | None = None
+    """What the host did otherwise on purpose."""
 
 
 class DriftedInput(Record):
