@@ -41,7 +41,7 @@ from silvermetal_master.steps.look_closer import excerpt_scheduler
 
 
 def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
-    if settings.gitea is None:
+    if settings.receive is None:
         return []
     return [
         schedulers.Triggerable(name=PUBLISH_SCHEDULER, builderNames=[PUBLISH]),
