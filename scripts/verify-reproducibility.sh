@@ -68,9 +68,12 @@ checkout() {
     rm -rf "$work/tree"
     git clone --quiet --no-hardlinks "$root" "$work/tree" </dev/null
     git -C "$work/tree" checkout --quiet --detach "$commit" </dev/null
-    # A submodule that this recipe needs comes from the checkout, at the commit's own gitlinks.
-    if [[ -s $root/derivative-maker/.git ]]; then
-        git -C "$work/tree" -c protocol.file.allow=always submodule --quiet update --init --recursive --reference "$root" </dev/null
+    # A submodule that the recipe needs is taken from the checkout, as it is there: build.sh looks whether that is its gitlink.
+    if grep -q '^DERIVATIVE_' "$root/config/$recipe.conf" 2>/dev/null && [[ -e $root/derivative-maker/.git ]]; then
+        git -C "$work/tree" submodule --quiet init derivative-maker </dev/null
+        mkdir -p "$work/tree/.git/modules"
+        cp -a "$(git -C "$root/derivative-maker" rev-parse --absolute-git-dir)" "$work/tree/.git/modules/derivative-maker"
+        cp -a "$root/derivative-maker/." "$work/tree/derivative-maker/"
     fi
 }
 lock=()

@@ -92,6 +92,7 @@ def test_the_container_has_what_was_varied(workshop: Workshop, reference: Build)
     factors += ["time_zone=Asia/Kathmandu", "user=1234", "locale=C", "hash_seed=5"]
     factors += ["directory_order=shuffled"] if can_disorder() else []
     done = workshop.run(checkout, "--recipe", "look", prefix=varied(*factors))
+    assert "SEEN " in done.stdout, done.stdout
     seen = done.stdout.partition("SEEN ")[2].splitlines()[0].split()
     assert seen[0] == "1", done.stdout
     assert abs(int(seen[1]) - 864000) < 300
