@@ -89,6 +89,11 @@ digest_of() { # OUTPUT: of the one image in it
     [[ ${#isos[@]} == 1 && -s ${isos[0]} ]] && sha256sum "${isos[0]}" | cut -d' ' -f1
 }
 
+probe() { # FACTOR=VALUE...
+    (cd "$work/tree" && "$vary" "$@" -- env "BUILDER_IMAGE=$image" ./scripts/build.sh --probe --recipe "$recipe" \
+        --output "$work/probe" "${extra[@]}" >/dev/null) </dev/null
+}
+
 checkout
 factors=()
 if ((${#named[@]})); then
@@ -100,12 +105,13 @@ else
     mapfile -t factors < <(cd "$work/tree" && "$vary" --possible path=another/path/of-another-length host_name=variation-host \
         user=4321 umask=0077 time_zone=Pacific/Kiritimati "locale=$locale" cores=1 clock_shift=34560000 \
         directory_order=shuffled personality=uname26 hash_seed=7)
-    # An engine on another machine, or in another mount namespace, does not see a file system that was mounted just now.
-    if [[ " ${factors[*]} " == *" directory_order="* ]] && grep -q -- --probe "$work/tree/scripts/build.sh" \
-        && ! (cd "$work/tree" && "$vary" directory_order=shuffled -- env "BUILDER_IMAGE=$image" ./scripts/build.sh --probe \
-            --recipe "$recipe" --output "$work/probe" >/dev/null </dev/null); then
-        echo "left out: directory_order: the engine does not see it (above)" >&2
-        for at in "${!factors[@]}"; do [[ ${factors[at]} != directory_order=* ]] || unset "factors[at]"; done
+    # What must reach into a container may not: an engine in another mount namespace sees no new file system, an image may
+    # lack setarch. So it is tried there, all at once and, where that fails, one by one.
+    if grep -q -- --probe "$work/tree/scripts/build.sh" && ! probe "${factors[@]}" 2>/dev/null; then
+        for at in "${!factors[@]}"; do
+            [[ ${factors[at]} =~ ^(cores|clock_shift|directory_order|personality)= ]] || continue
+            probe "${factors[at]}" || { echo "left out: ${factors[at]}: no container has it (see above)" >&2; unset "factors[at]"; }
+        done
         factors=("${factors[@]}")
     fi
 fi
