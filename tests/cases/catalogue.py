@@ -82,6 +82,15 @@ def file_time(world: World) -> None:
     world.times[world.put("/etc/motd", "welcome\n")] = EPOCH - 5000 + 60 * world.side
 
 
+def capability(world: World) -> None:
+    """§2, 5: attributes that `-no-xattrs` or a copy loses; another file keeps its own, so the tables stay."""
+    raw = bytes.fromhex("0100000200200000000000000000000000000000")
+    os.setxattr(world.put("/usr/bin/kept", b"\x7fELF1"), "security.capability", raw)
+    lost = world.put("/usr/bin/ping", b"\x7fELF2")
+    if not world.side:
+        os.setxattr(lost, "security.capability", raw)
+
+
 # §2, 6 to 11: the ISO
 def _alter(kind: str, path: str) -> Case:
     def apply(world: World) -> None:
@@ -161,6 +170,7 @@ SILVERMETAL: dict[str, Case] = {
     ),
     "gpt-guid": guid,
     "mbr-disk-signature": mbr_id,
+    "xattrs": capability,
 }
 
 
@@ -374,4 +384,91 @@ FURTHER: dict[str, Case] = {
     "archive-member": text(f"{OPT}/c.tar", _tar(EPOCH, ("m", "n")), _tar(EPOCH, ("m", "o"))),
 }
 
+
+def _write(at: int, data: bytes) -> object:
+    def patch(image: Path) -> None:
+        with image.open("r+b") as file:
+            file.seek(at)
+            file.write(data)
+
+    return patch
+
+
+def _write_at_field(name: str, data: bytes) -> object:
+    def patch(image: Path) -> None:
+        from silvermetal_explain.image.opening import open_iso
+        from silvermetal_explain.image.source import FileSource
+        from silvermetal_explain.limits import Limits
+
+        field = next(f for f in open_iso(FileSource(image), Limits()).fields if f.name == name)
+        _write(field.offset, data)(image)  # type: ignore[operator]
+
+    return patch
+
+
+# What a tool or a hand left in the wrapper, outside of all files
+FURTHER |= {
+    "mbr-boot-code": lambda w: w.after.append(_write(300, bytes([0x90 + w.side]))),
+    "iso-system-area": lambda w: w.after.append(_write(41_000, b"left over %d" % w.side)),
+    "boot-catalogue": lambda w: w.after.append(_write_at_field("boot catalogue: identifier", b"tool %d" % w.side)),
+    "iso-descriptor-other": lambda w: w.after.append(_write(32768 + 7, bytes([w.side]))),  # volume flags
+    "grub-marker": lambda w: w.put(f".disk/{_uuid(w.side, 'd')}.uuid", "x\n", "iso") and None,
+    "fat-other": lambda w: w.fat_after.append(_write(100, bytes([0x90 + w.side]))),  # boot code
+}
+
 ALL: dict[str, Case] = {**SILVERMETAL, **DERIVATIVE_MAKER, **FURTHER}
+
+
+# These change so much around them that others would follow from them: they are told alone.
+def _other_links(world: World) -> None:
+    world.initrd_cpio = ["-R", "0:0"] if world.side else ["--reproducible", "-R", "0:0"]
+
+
+def _sorted_otherwise(world: World) -> None:
+    world.put("/usr/bin/other-tool", bytes(reversed(range(256))) * 900)
+    order = world.folder / "sort"
+    order.write_text("usr/bin/tool 100\n" if world.side else "usr/bin/tool -100\n")
+    world.squash_args += ["-sort", str(order)]
+
+
+def _placed_otherwise(world: World) -> None:
+    if world.side:
+        world.xorriso += ["-find", "/live/vmlinuz", "-exec", "sort_weight", "9", "--"]
+
+
+ALONE: dict[str, Case] = {
+    "initrd-inodes": _other_links,
+    "initrd-compression": lambda w: setattr(w, "initrd_packer", ["xz", "--check=crc32", "-c"]) if w.side else None,
+    "squashfs-order": _sorted_otherwise,
+    "iso-file-order": _placed_otherwise,
+    "iso-extra-tree": lambda w: w.xorriso.extend(["-joliet", "off"]) if w.side else None,
+    "layer-kind": text("live/broken.squashfs", b"hsqs" + bytes(4000), b"hsqs" + b"\1" * 4000, "iso"),
+}
+
+
+# Which case shows which entry of the two lists; 2 and 39 of the second are causes of the others, varied by every host.
+SILVERMETAL_2: dict[int, tuple[str, ...]] = {
+    1: ("nvme-hostid",), 2: ("dkms-make-log",), 3: ("apt-pkgcache",), 4: ("ldconfig-aux-cache",),
+    5: ("squashfs-mkfs-time", "squashfs-inode-times", "squashfs-options", "owner", "xattrs"),
+    6: ("iso-boot-catalogue-date", "iso-swapped-file-date"), 7: ("iso-volume-dates",), 8: ("iso-record-dates",),
+    9: ("iso-rock-ridge-atime-ctime",), 10: ("iso-rock-ridge-atime-ctime",),
+    11: ("gpt-guid", "mbr-disk-signature", "iso-volume-id"),
+    12: ("kernel-release", "locale-text", "fat-times", "initrd-mount-uuid", "passwd-order"),  # named for audit there
+}  # fmt: skip
+DERIVATIVE_MAKER_5: dict[int, tuple[str, ...]] = {
+    1: ("package-status",), 2: ("package-status",), 3: ("squashfs-mkfs-time", "iso-volume-dates"),
+    4: ("build-info-version",), 5: ("umask", "locale-text", "fat-times"),
+    6: ("build-path", "owner", "host-name", "resolv-conf"), 7: ("squashfs-mkfs-time", "squashfs-inode-times"),
+    8: ("squashfs-stored", "squashfs-order"), 9: ("tmp-leftover", "blkid-cache"),
+    10: ("iso-volume-dates", "iso-record-dates", "iso-rock-ridge-atime-ctime"), 11: ("iso-swapped-file-date",),
+    12: ("gpt-guid", "iso-volume-id"), 13: ("mbr-disk-signature", "mbr-boot-code"), 14: ("iso-boot-catalogue-date",),
+    15: ("fat-volume-id", "fat-times", "fat-order"), 16: ("grub-memdisk",), 17: ("implanted-md5",), 18: ("disk-info",),
+    19: ("initrd-times", "initrd-order", "initrd-gzip-date", "initrd-inodes"), 20: ("machine-id",),
+    21: ("random-seed",), 22: ("ssh-host-keys",), 23: ("nvme-hostid",), 24: ("dkms-make-log", "kernel-module", "mok-key"),
+    25: ("apt-pkgcache", "apt-lists", "stale-live-build"), 26: ("ldconfig-aux-cache",), 27: ("log-files",),
+    28: ("dpkg-old",), 29: ("locale-conf",), 30: ("locale-archive",), 31: ("fontconfig-cache",),
+    32: ("generated-indexes", "systemd-catalog"), 33: ("man-db", "pyc-cache", "icon-cache"),
+    34: ("shadow-lastchange", "passwd-order"), 35: ("blkid-cache",), 36: ("squashfs-inode-times",),
+    37: ("initrd-hostonly", "elf-code", "job-count"), 38: ("signing-key-id",),
+    39: ("embedded-date", "elapsed", "kernel-release", "host-name"),
+}  # fmt: skip
