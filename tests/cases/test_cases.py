@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import random
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}"),
 ]
+SUBSETS = int(os.environ.get("SILVERMETAL_CASES_SUBSETS", "6"))
 
 
 def diff(folder: Path, cases: list[Case]) -> dict[str, object]:
@@ -81,6 +84,13 @@ def test_all_together_in_one_pair_each_is_named_and_nothing_else_is(tmp_path: Pa
     extra = {k: v[:5] for k, v in found.items() if k not in ALL}
     assert (sorted(set(ALL) - set(found)), extra) == ([], {})
     assert len(document["todo"]) == len(ALL)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(SUBSETS))
+def test_of_any_few_together_each_is_named_and_nothing_else_is(seed: int, tmp_path: Path) -> None:
+    names = random.Random(seed).sample(sorted(ALL), 2 + seed % 12)
+    found = told(diff(tmp_path, [ALL[name] for name in names]))
+    assert set(found) == set(names), (sorted(names), found)
 
 
 def test_every_cause_of_the_catalogue_and_every_entry_of_both_lists_has_a_case() -> None:
