@@ -118,6 +118,15 @@ class BuilderImageSettings(Record):
     """Seconds in all, from asking the host to the digest."""
 
 
+class AccessSettings(Record):
+    """``[access]``: operators log in with their Gitea accounts; without this table by the file of ``operator``."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    client_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,200}\z")]
+    operators: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
+    """Accounts that may start and stop builds, in lower case; anybody else may read."""
+
+
 class ReleaseSettings(Record):
     """``[release]``: a folder of static files in which releases are published too, or alone."""
 
@@ -147,6 +156,7 @@ class File(Record):
     gitea: GiteaSettings | None = None
     release: ReleaseSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    access: AccessSettings | None = None
     builder_image: BuilderImageSettings | None = None
 
 
@@ -165,6 +175,7 @@ class Settings:
         self.gitea = file.gitea
         self.release = file.release
         self.retention = file.retention
+        self.access = file.access
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -240,6 +251,9 @@ def password_name(worker: str) -> str:
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
+LOGIN_SECRET = "gitea-login"  # noqa: S105 - the name of a secret, not the secret
+FROM_GITEA = frozenset({GITEA_TOKEN, LOGIN_SECRET})
+"""Secrets that Gitea makes: they cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -259,6 +273,7 @@ def needed_secrets(settings: Settings) -> list[str]:
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
+        *([LOGIN_SECRET] if settings.access is not None else []),
         *(password_name(h.worker) for h in settings.hosts),
     ]
 
@@ -306,6 +321,16 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         )
 
 
+def _check_access(where: Path, file: File) -> None:
+    """The client's secret travels by TLS, or stays on this machine."""
+    url = urlsplit(file.access.url if file.access is not None else "https:")
+    if url.scheme != "https" and not is_loopback(url.hostname or ""):
+        raise SettingsError(
+            f"{where}: access.url: expected https, for a secret goes there, got {url.geturl()}; plain http is for this "
+            "machine's own loopback"
+        )
+
+
 def _check_publishing(where: Path, file: File) -> None:
     """Tokens travel by TLS, or stay on this machine; what is published must come from somewhere."""
     url = urlsplit(file.gitea.url if file.gitea is not None else "https:")
@@ -343,6 +368,7 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
+    _check_access(folder / "master.toml", file)
     _check_publishing(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.fakes.gitea.accounts import Accounts
 from tests.fakes.gitea.description import Description, NotDescribedError
 from tests.fakes.gitea.public import public
 
@@ -36,6 +37,7 @@ class Gitea:
         self.refuse: tuple[int, str] | None = None
         """What uploads are answered with."""
         self.lock = threading.Lock()
+        self.accounts = Accounts()
         self.over = threading.Event()
         self.description = Description()
         self._next = 1
@@ -130,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, gitea: Gitea, address: Any, query: dict[str, str], kind: str, raw: Any) -> str:
         """Do what is asked and answer it; returns what went wrong on the way."""
         with gitea.lock:
+            if (said := gitea.accounts.answer(self.command, address.path, query, raw, self.headers)) is not None:
+                self._send(*said)
+                return ""
             fault = gitea.faults.pop(len(gitea.calls), "")
             gitea.calls.append(f"{self.command} {address.path}")
             if self.headers.get("Authorization") != f"token {gitea.token}":
