@@ -17,7 +17,9 @@ from click.testing import CliRunner
 from silvermetal_explain.causes import catalogue
 from silvermetal_explain.cli import diff_command
 
-from .catalogue import ALL, ALONE, DERIVATIVE_MAKER, DERIVATIVE_MAKER_5, FURTHER, SILVERMETAL, SILVERMETAL_2
+from .alone import ALONE
+from .catalogue import ALL, DERIVATIVE_MAKER, FURTHER, SILVERMETAL
+from .checklists import DERIVATIVE_MAKER_5, SILVERMETAL_2
 from .world import HOSTS, Case, build, missing
 
 pytestmark = [
