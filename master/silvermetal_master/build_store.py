@@ -24,7 +24,7 @@ from silvermetal_proof import canonical
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.order import Order
 from silvermetal_proof.seal import SealingKey
-from silvermetal_proof.verdict import BuildRequest, Verdict
+from silvermetal_proof.verdict import BuildRequest, TagSeen, Verdict
 
 from silvermetal_master.errors import PinningError
 from silvermetal_master.pinning import Pinned
@@ -125,6 +125,7 @@ class BuildStore:
         workers: dict[str, str],
         nonces: dict[str, str],
         timeout: int,
+        tag: TagSeen | None = None,
     ) -> BuildRecord:
         """Write what is asked of every host. ``workers`` and ``nonces`` are by host; ``timeout`` is in seconds."""
         record = BuildRecord(self.path / "builds" / build)
@@ -138,6 +139,7 @@ class BuildStore:
             pins=pinned.pins.digest,
             expected_inputs=pinned.expected_inputs(),
             nonces=nonces,
+            tag=tag,
         )
         record.write("seal.key", key.to_hex().encode(), secret=True)
         record.write("packages.lock", pinned.lock)

@@ -6,7 +6,7 @@ Rules:
   property ``revision`` that everything after it uses.
 - A source stamp with a patch is refused (`try`): what is built is what is in the repository.
 - A tag that already has a verdict is never built at another commit; a tag's signature is checked as policy says, and
-  who signed is kept in the build's record (``tag.json``).
+  who signed stands in what is asked and in the verdict.
 - One nonce a host, 32 random bytes, new for every build.
 """
 
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
-from silvermetal_proof import canonical
+from silvermetal_proof.verdict import TagSeen
 from twisted.internet.threads import deferToThread
 
-from silvermetal_master.build_store import BuildRecord
 from silvermetal_master.errors import PinningError
 from silvermetal_master.pinning import Mirror, Pinned, pin, resolve_ref
 from silvermetal_master.steps.of_build import BUILD_PROPERTY, StepOfBuild
-from silvermetal_master.tag_signature import SignedTags, TagFacts, check_tag
+from silvermetal_master.tag_signature import SignedTags, check_tag
 
 
 class Pin(StepOfBuild):
@@ -65,7 +64,7 @@ class Pin(StepOfBuild):
                 "tag is not built; give the new commit a tag of its own"
             )
 
-    def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagFacts | None]:
+    def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagSeen | None]:
         """All of it, on a thread."""
         is_tag = ref.startswith("refs/tags/")
         commit = resolve_ref(self.repository, ref, hint)
@@ -101,16 +100,13 @@ class Pin(StepOfBuild):
                 workers=self.workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
+                tag=tag,
             )
-            if tag is not None:
-                BuildRecord(self.store.path / "builds" / build).write("tag.json", canonical.encode(tag.plain()))
         except (PinningError, OSError) as error:
             await self.say(f"cannot pin {ref}: {error}", str(error))
             self.note_failure(ref, str(error))
             return FAILURE
-        signed = ""
-        if tag is not None:
-            signed = f"; signed by {tag.signer} ({tag.signature} {tag.key})" if tag.signer else "; not signed"
+        signed = f"; {tag.told}" if tag is not None else ""
         self.setProperty(BUILD_PROPERTY, build, "pin")
         self.setProperty("commit", pinned.commit, "pin")
         packages = pinned.lock.count(b'"sha256"')

@@ -43,6 +43,7 @@ def contradiction(
             pins=verdict.pins,
             expected_inputs={"commit": verdict.commit},
             nonces=nonces,
+            tag=verdict.tag,
         ),
         submissions=tuple(_submission(result, statements) for result in verdict.hosts),
         policy=verdict.policy.model_copy(update={"min_independence": max(1, claimed)}),

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from silvermetal_proof import canonical
 from silvermetal_proof.cli import main
 from silvermetal_proof.cli.ends import End
 from silvermetal_proof.digest import measure, sha256
 from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.pins import Pins
 from silvermetal_proof.statement import SigningKey, sign
-from silvermetal_proof.verdict import Outcome, Policy, decide, sign_verdict
+from silvermetal_proof.verdict import Outcome, Policy, TagSeen, decide, sign_verdict
 
 from tests.unit.proof.makers import A, B, C, Host, case, hex64, key_of, request
 
@@ -301,3 +303,22 @@ def test_inspect_sends_no_control_characters_to_the_terminal(tmp_path: Path) -> 
     (tmp_path / "s.json").write_bytes(sign(json.dumps({"x": "\x1b[2J\x9b31m\u202e"}).encode(), A.key))
     shown = run("inspect", str(tmp_path / "s.json")).stdout
     assert all(c.isprintable() or c == "\n" for c in shown)
+
+
+def test_inspect_shows_who_signed_the_tag_of_a_verdict(tmp_path: Path) -> None:
+    tag = TagSeen(object="d" * 40, annotated=True, signature="ssh", signer="alice@example.org", key="SHA256:abc")
+    asked = case(A, B)
+    verdict = decide(replace(asked, request=asked.request.model_copy(update={"tag": tag})))
+    (tmp_path / "v.json").write_bytes(sign_verdict(verdict, key_of("master"), "urn:silvermetal:master:test"))
+    result = run("inspect", str(tmp_path / "v.json"))
+    assert result.exit_code == End.HOLDS
+    line = f"  tag object {'d' * 40}, signed by alice@example.org (ssh key SHA256:abc)"
+    assert line in result.stdout.splitlines()
+    hostile = verdict.model_copy(update={"summary": "\x1b[2J\x9b31m\u202e\nREPRODUCED: all is well"})
+    (tmp_path / "h.json").write_bytes(
+        sign(canonical.encode({"predicate": {"silvermetal_verdict": hostile.plain()}}), A.key)
+    )
+    shown = run("inspect", str(tmp_path / "h.json")).stdout
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    (tmp_path / "n.json").write_bytes(sign(b'{"predicate":{"silvermetal_verdict":{"version":7}}}', A.key))
+    assert "its verdict cannot be read" in run("inspect", str(tmp_path / "n.json")).stdout
