@@ -22,6 +22,7 @@ from silvermetal_master.gitea.events import GiteaEvents
 from silvermetal_master.gitea.other_forges import GitHubTags, GitLabTags
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
+from silvermetal_master.services import make_services
 from silvermetal_master.settings import Settings, hook_secret, load
 from silvermetal_master.workers import make_workers
 
@@ -73,7 +74,8 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
         "workers": make_workers(settings),
         "builders": make_builders(settings, str(state)),
-        "schedulers": make_schedulers(settings),
+        "schedulers": make_schedulers(settings, str(state)),
+        "services": make_services(settings, str(state)),
         # Logs alone: build data holds statements and has no horizon.
         "configurators": [util.JanitorConfigurator(logHorizon=LOG_HORIZON, hour=3, dayOfWeek=6)],
         "logMaxSize": MAX_LOG_BYTES,

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Only changes of the category *tag* from our own hook start a verification; no poller (H10).
+- Only changes of the category *tag*, from our own hooks or the reconciler, start a verification; no poller (H10).
 - A forced build takes a full commit and a full ref; a branch name as revision is refused.
 - The triggerables are started by ``verify`` alone.
 """
@@ -31,6 +31,7 @@ from silvermetal_master.builders import (
 )
 from silvermetal_master.gitea.events import TAG_CATEGORY
 from silvermetal_master.settings import Settings
+from silvermetal_master.tag_scheduler import TAG_SCHEDULER, TagScheduler
 
 
 def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
@@ -42,14 +43,15 @@ def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
     ]
 
 
-def make_schedulers(settings: Settings) -> list[Any]:
+def make_schedulers(settings: Settings, state: str) -> list[Any]:
     """All schedulers."""
     hosts = [h.host for h in active_hosts(settings)]
     reserve = [h.host for h in reserve_hosts(settings)]
     first = [h for h in hosts if h not in reserve]
     return [
-        schedulers.AnyBranchScheduler(
-            name="tags",
+        TagScheduler(
+            name=TAG_SCHEDULER,
+            state=state,
             change_filter=util.ChangeFilter(category=TAG_CATEGORY, repository=settings.repository.url),
             treeStableTimer=None,
             builderNames=[VERIFY],

@@ -66,6 +66,13 @@ class PolicySettings(Record):
     """Hosts that are asked only when the others stand one against one."""
 
 
+class ReconcileSettings(Record):
+    """``[reconcile]``: looking for tags that no event started."""
+
+    every: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Seconds between two looks at the repository's tags."""
+
+
 class LedgerSettings(Record):
     """``[ledger]``: the log of verdicts."""
 
@@ -80,6 +87,41 @@ class GiteaSettings(Record):
     repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
     receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
     """``HOST:PORT`` of the master at which a worker delivers the ISO; open only while one is asked to."""
+    statuses: bool = True
+    """Whether each verification is shown as a status of its commit."""
+    status_context: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._/-]{1,100}\z")] = "silvermetal/verify"
+    """What the statuses' contexts begin with; the tag's name follows."""
+
+
+_Mail = Annotated[str, StringConstraints(pattern=r"\A[^\s@<>]{1,100}@[^\s@<>]{1,200}\z")]
+
+
+class MailSettings(Record):
+    """``[notices.mail]``: who gets mail, and by which relay."""
+
+    relay: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:-]{1,200}\z")] = "localhost"
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
+    sender: Annotated[_Mail, Field(alias="from")]
+    to: Annotated[tuple[_Mail, ...], Field(min_length=1, max_length=100)]
+    tls: bool = False
+    """Whether the relay must offer STARTTLS."""
+    user: Line | None = None
+    """For a relay that asks for one; the password is the secret ``smtp-password``."""
+
+
+class WebhookSettings(Record):
+    """``[notices.webhook]``: the address that is posted to; the secret ``webhook`` signs."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,1000}\z")]
+
+
+class NoticesSettings(Record):
+    """``[notices]``: who is told of what is not REPRODUCED, of moved tags and of missing workers."""
+
+    missing_after: Annotated[int, Field(ge=1, le=7 * 86400)] = 3600
+    """Seconds for which a worker may be away."""
+    mail: MailSettings | None = None
+    webhook: WebhookSettings | None = None
 
 
 class File(Record):
@@ -88,9 +130,11 @@ class File(Record):
     master: MasterSettings
     repository: RepositorySettings
     policy: PolicySettings = PolicySettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    notices: NoticesSettings = NoticesSettings()
 
 
 class Settings:
@@ -101,9 +145,11 @@ class Settings:
         self.master = file.master
         self.repository = file.repository
         self.policy = file.policy
+        self.reconcile = file.reconcile
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.notices = file.notices
         self.hosts = hosts
 
     @property
@@ -150,6 +196,10 @@ def password_name(worker: str) -> str:
 
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
+WEBHOOK_SECRET = "webhook"  # noqa: S105 - the name of a secret, not the secret
+SMTP_SECRET = "smtp-password"  # noqa: S105 - the name of a secret, not the secret
+FROM_ELSEWHERE = frozenset({GITEA_TOKEN, SMTP_SECRET})
+"""Secrets that somebody else's server gives, and that cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -165,10 +215,14 @@ def hook_secret(forge: str) -> str:
 def needed_secrets(settings: Settings) -> list[str]:
     """The names of all secrets that these settings need."""
     gitea = [GITEA_TOKEN] if settings.gitea is not None else []
+    mail, webhook = settings.notices.mail, settings.notices.webhook
+    notices = [SMTP_SECRET] if mail is not None and mail.user is not None else []
+    notices += [WEBHOOK_SECRET] if webhook is not None else []
     return [
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
+        *notices,
         *(password_name(h.worker) for h in settings.hosts),
     ]
 

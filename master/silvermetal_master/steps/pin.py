@@ -5,8 +5,8 @@ Rules:
 - The revision that came with the event is a hint; the step resolves the ref itself and writes the full commit into the
   property ``revision`` that everything after it uses.
 - A source stamp with a patch is refused (`try`): what is built is what is in the repository.
-- A tag that already has a verdict is never built at another commit; a tag's signature is checked as policy says, and
-  who signed stands in what is asked and in the verdict.
+- A tag that has a verdict, or that meant another commit when it was seen first, is never built at another commit.
+- A tag's signature is checked as policy says; who signed stands in what is asked and in the verdict.
 - One nonce a host, 32 random bytes, new for every build.
 """
 
@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
+from silvermetal_proof import ProofError
 from silvermetal_proof.verdict import TagSeen
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, Pinned, pin, resolve_ref
+from silvermetal_master.pinning import Mirror, Pinned, pin, resolve
 from silvermetal_master.steps.of_build import BUILD_PROPERTY, StepOfBuild
+from silvermetal_master.tag_book import TagBook
 from silvermetal_master.tag_signature import SignedTags, check_tag
 
 
@@ -51,6 +53,7 @@ class Pin(StepOfBuild):
         self.build_timeout = build_timeout
         self.signers = signers
         self.signed_tags = signed_tags
+        self.resolved: str | None = None
 
     def _refuse_moved(self, ref: str, commit: str) -> None:
         """A tag that has a verdict names its commit for ever. :raises PinningError: when it names another one now."""
@@ -67,9 +70,11 @@ class Pin(StepOfBuild):
     def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagSeen | None]:
         """All of it, on a thread."""
         is_tag = ref.startswith("refs/tags/")
-        commit = resolve_ref(self.repository, ref, hint)
+        object_, commit = resolve(self.repository, ref, hint)
         if is_tag:
+            self.resolved = commit
             self._refuse_moved(ref, commit)
+            TagBook(Path(self.state)).check(ref, object_, commit)
         elif hint:
             commit = hint
         mirror = Mirror(Path(self.state) / "mirror.git", self.repository)
@@ -91,6 +96,7 @@ class Pin(StepOfBuild):
             if stamp.patch is not None:
                 raise PinningError("source stamp: expected a commit of the repository, got one with a patch")
             pinned, tag = await deferToThread(self._pin, build, ref, stamp.revision or None)
+            page = await self.build.getUrl()
             nonces = {host: secrets.token_hex(32) for host in self.workers}
             await deferToThread(
                 self.store.open_build,
@@ -101,10 +107,11 @@ class Pin(StepOfBuild):
                 nonces=nonces,
                 timeout=self.build_timeout,
                 tag=tag,
+                page=page,
             )
-        except (PinningError, OSError) as error:
+        except (PinningError, ProofError, OSError) as error:
             await self.say(f"cannot pin {ref}: {error}", str(error))
-            self.note_failure(ref, str(error))
+            self.note_failure(ref, str(error), commit=self.resolved, page=await self.build.getUrl())
             return FAILURE
         signed = f"; {tag.told}" if tag is not None else ""
         self.setProperty(BUILD_PROPERTY, build, "pin")
