@@ -99,8 +99,8 @@ class TagReconciler(BuildbotService):
 
     def _begin(self) -> None:
         scheduler = self.master.scheduler_manager.namedServices.get(TAG_SCHEDULER)
-        if scheduler is None or not scheduler.active:
-            # A change that nobody consumes is lost.
+        if scheduler is None or not scheduler.consuming:
+            # A change that nobody sees is lost.
             self._in(SOON)
             return
         self._looking = defer.Deferred()
@@ -124,6 +124,7 @@ class TagReconciler(BuildbotService):
             listed = await deferToThread(self._list)
             waits = await self._progress(listed)
             made = await deferToThread(self._plan, listed, waits)
+            await deferToThread(TagBook(self.state).looked)
         except (PinningError, ProofError, OSError) as error:
             log.msg(f"tags of the repository: {error}; looking again later ({self._failures} failed)")
             return
@@ -152,22 +153,26 @@ class TagReconciler(BuildbotService):
 
     async def _progress(self, listed: dict[str, Tag]) -> dict[str, Progress]:
         """How far each tag came that may have to be started."""
-        refs, found = await deferToThread(self._noted, listed)
-        for ref in refs:
+        found = {}
+        for ref in await deferToThread(self._unended, listed):
             sets = await buildsets_of(self.master, ref)
             if any(not one["complete"] for one in sets):
                 found[ref] = Progress.RUNNING
             elif any(one["results"] == CANCELLED for one in sets):
                 found[ref] = Progress.ENDED
-        return found
+        # An end is noted before its builds are complete: looked for in this order, none falls between.
+        return found | await deferToThread(self._ended, listed)
 
-    def _noted(self, listed: dict[str, Tag]) -> tuple[list[str], dict[str, Progress]]:
-        """The tags whose end is not noted, and the ends of the others."""
-        book, store = TagBook(self.state), BuildStore(self.state)
+    def _unended(self, listed: dict[str, Tag]) -> list[str]:
+        book = TagBook(self.state)
         if not book.has_baseline():
-            return [], {}
-        ended = {r: Progress.ENDED for r in unended(listed, book.entries()) if store.newest(r) is not None}
-        return [r for r in unended(listed, book.entries()) if r not in ended], ended
+            return []
+        ended = self._ended(listed)
+        return [ref for ref in unended(listed, book.entries()) if ref not in ended]
+
+    def _ended(self, listed: dict[str, Tag]) -> dict[str, Progress]:
+        store = BuildStore(self.state)
+        return {ref: Progress.ENDED for ref in listed if store.newest(ref) is not None}
 
     def _plan(self, listed: dict[str, Tag], waits: dict[str, Progress]) -> Plan:
         """Plan, and remember; on a thread."""

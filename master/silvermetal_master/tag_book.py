@@ -1,7 +1,7 @@
 """The book of tags: what the master knows of each tag's name, in files beside the records of builds.
 
 Layout: ``tags/baseline.json``, the tags of the first look; ``tags/<digest of the ref>.json``, one a tag that came later
-or changed.
+or changed; ``tags/looked``, the time of the last look.
 
 Rules:
 
@@ -83,6 +83,11 @@ class TagBook:
             if file.name != "baseline.json" and (one := self._read(file)) is not None:
                 found[one.ref] = one
         return found
+
+    def looked(self) -> None:
+        """Leave the time of a look in ``tags/looked``: who watches the master sees by it that tags are looked at."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "looked").write_text(f"{now_text()}\n", encoding="ascii")
 
     def _change(self, ref: str, change: Callable[[TagEntry | None], TagEntry]) -> TagEntry:
         with _writing:

@@ -3,8 +3,8 @@
 Rules:
 
 - One after the other (Buildbot's own lock over changes): a hook and the reconciler that come together start one.
-- A tag whose verification is pending or runs, or that has a verdict, is not started again by the same tag. One that
-  ended without a verdict is: somebody pushed it again.
+- A tag whose verification is pending, runs or has ended is not started again, however often an event comes: who wants
+  another one asks for it ("Verify a commit").
 - A change that names another commit than the tag meant first is started: the pin step refuses it, where people look.
 - What the tag means is noted before it is started, so that a tag that moves before its pin is known as moved.
 """
@@ -30,14 +30,14 @@ from silvermetal_master.tag_book import TagBook
 TAG_SCHEDULER = "tags"
 
 
-def why_not(first: TagEntry, hint: str, *, running: bool, judged: bool) -> str | None:
+def why_not(first: TagEntry, hint: str, *, running: bool, ended: bool) -> str | None:
     """Why a change starts nothing; None when it starts a verification."""
     if not first.means(hint):
         return None
     if running:
         return "its verification is pending or runs"
-    if judged:
-        return "it has a verdict"
+    if ended:
+        return "its verification has ended"
     return None
 
 
@@ -50,6 +50,8 @@ class TagScheduler(AnyBranchScheduler):
     """Buildbot's scheduler for changes, which looks what is there already. ``state`` is the folder of records."""
 
     state = ""
+    consuming = False
+    """Whether a change that is made now is seen."""
 
     def checkConfig(self, *, state: str, **kwargs: Any) -> None:
         """Buildbot's check."""
@@ -59,6 +61,18 @@ class TagScheduler(AnyBranchScheduler):
         """Take the settings."""
         self.state = state
         return super().reconfigService(**kwargs)
+
+    @defer.inlineCallbacks
+    def activate(self) -> Generator[Any, Any, None]:
+        """Buildbot says that a scheduler is active before it listens."""
+        yield super().activate()
+        self.consuming = True
+
+    @defer.inlineCallbacks
+    def deactivate(self) -> Generator[Any, Any, None]:
+        """No longer."""
+        self.consuming = False
+        yield super().deactivate()
 
     @defer.inlineCallbacks
     def gotChange(self, change: Any, important: bool) -> Generator[Any, Any, None]:
@@ -82,5 +96,6 @@ class TagScheduler(AnyBranchScheduler):
 
     def _known(self, ref: str, hint: str, running: bool) -> str | None:
         first = TagBook(Path(self.state)).saw(ref, hint)
-        judged = "build" in (BuildStore(Path(self.state)).newest(ref) or {})
-        return why_not(first, hint, running=running, judged=judged)
+        # Its end is noted before its builds are complete: looked for after them, none falls between.
+        ended = BuildStore(Path(self.state)).newest(ref) is not None
+        return why_not(first, hint, running=running, ended=ended)
