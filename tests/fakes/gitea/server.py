@@ -32,6 +32,8 @@ class Gitea:
         self.calls: list[str] = []
         self.faults: dict[int, str] = {}
         """Number of the call, from 0, to what goes wrong with it."""
+        self.down = False
+        """Answer 502 to everything."""
         self.lock = threading.Lock()
         self.description = Description()
         self._next = 1
@@ -136,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             gitea.calls.append(f"{self.command} {address.path}")
             if self.headers.get("Authorization") != f"token {TOKEN}":
                 return self._send(404, b"{}")
-            if fault == "error":
+            if fault == "error" or gitea.down:
                 return self._send(502, b"{}")
             if address.path.startswith("/attachments/"):
                 data = gitea.files[int(address.path.rpartition("/")[2])]
