@@ -210,7 +210,7 @@ def _waiting(box: Any) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("place", ["before-append", "before-note"])
+@pytest.mark.parametrize("place", [pytest.param("before-append", marks=pytest.mark.bench), "before-note"])
 def test_a_master_that_is_killed_at_its_record_tells_after_all(told: Told, place: str) -> None:
     tag = f"v6-{place}"
     commit = told.commit(tag)
@@ -227,6 +227,8 @@ def test_a_master_that_is_killed_at_its_record_tells_after_all(told: Told, place
 
 
 def test_a_worker_that_is_missing_is_told(told: Told) -> None:
+    told.receiver.posts.clear()
+    told.relay.mails.clear()
     told.workers["host-b"].stop()
     post = told.wait_told("worker missing: host-b", event="worker", worker="host-b")
     assert post["report"].endswith("#/workers")
