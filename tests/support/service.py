@@ -17,10 +17,10 @@ import secrets
 import shutil
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -52,7 +52,7 @@ rm -rf "$output"; mkdir -p "$output"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir "$work/tree"; cp payload "$work/tree/payload"
 head -c 2048 /dev/zero > "$work/tree/boot.img"
-image=$BUILDER_IMAGE extra=
+image=$BUILDER_IMAGE extra= store=${store:-/nowhere}
 before() { :; }
 after() { :; }
 [ ! -f "$store/behaviour" ] || . "$store/behaviour"
@@ -106,6 +106,8 @@ class Service:
     image: str
     workers: dict[str, TinyWorker] = field(default_factory=dict)
     master: Program | None = None
+    listens: ClassVar[str] = "127.0.0.1"
+    """Where the master takes workers; hosts with a network of their own come from elsewhere than the loopback."""
 
     @property
     def config(self) -> Path:
@@ -141,6 +143,7 @@ class Service:
         (self.tree / "config" / "builder-image.env").write_text(f"BUILDER_IMAGE={self.image}\n")
         (self.tree / "config" / "source-date-epoch.env").write_text("SOURCE_DATE_EPOCH=\n")
         (self.tree / "scripts" / "build.sh").write_text(BUILD_SH)
+        (self.tree / "scripts" / "build.sh").chmod(0o755)
         (self.tree / "payload").write_text("the same everywhere\n" * 4000)
         self.git("add", ".")
         self.git("commit", "--quiet", "-m", "tiny")
@@ -158,19 +161,28 @@ class Service:
         options |= {k.replace("_", "-"): v for k, v in policy.items()}
         argv = [f"{BIN}/silvermetal-master", "site", str(self.config), "--repository", str(self.repository)]
         argv += ["--recipe", RECIPE, "--url", f"http://127.0.0.1:{self.web}/"]
-        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface=127.0.0.1"]
+        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface={self.listens}"]
         for key, value in options.items():
             argv += [f"--{key}", str(value)]
         run(argv)
         for host in hosts:
             self.add_worker(host)
 
+    def master_seen_by(self, host: str) -> str:
+        """The master's address for ``host``."""
+        return "127.0.0.1"
+
+    def engine_of(self, host: str) -> str:
+        """The address of the engine that ``host`` uses."""
+        return self.engine
+
     def add_worker(self, host: str) -> None:
         directory, store = self.folder / host, self.folder / f"store-{host}"
         store.mkdir()
         password = secrets.token_hex(16)
         argv = [f"{BIN}/silvermetal-worker", "init", str(directory), "--name", host, "--host", host]
-        argv += ["--master", f"127.0.0.1:{self.pb}", "--store", str(store), "--docker-host", self.engine]
+        argv += ["--master", f"{self.master_seen_by(host)}:{self.pb}", "--store", str(store)]
+        argv += ["--docker-host", self.engine_of(host)]
         public = run(argv, input=password + "\n").strip()
         argv = [f"{BIN}/silvermetal-master", "enroll", str(self.config), host, "--public-key", public]
         argv += ["--operator", "op", "--site", "here", "--csr", str(directory / "keys" / "tls.csr")]
@@ -247,7 +259,8 @@ class Service:
         return ended.verdict
 
     def builds_of(self, builder: str) -> list[dict[str, Any]]:
-        return list(self.api(f"builders/{builder}/builds")["builds"])
+        """Its builds, the oldest first; a database of its own accord promises no order."""
+        return sorted(self.api(f"builders/{builder}/builds")["builds"], key=lambda b: b["number"])
 
     def wait_idle(self, timeout: float = 60) -> None:
         """Until no buildset is left unfinished: every buildset ends."""
@@ -269,14 +282,22 @@ def missing_for_service() -> str | None:
 
 
 @contextlib.contextmanager
-def service(folder: Path, engine: str, image: str, hosts: Sequence[str], **policy: int) -> Iterator[Service]:
-    """A running service with these hosts; ended at the end."""
+def service(
+    folder: Path,
+    engine: str,
+    image: str,
+    hosts: Sequence[str],
+    before_start: Callable[[Service], None] = lambda _service: None,
+    **policy: int,
+) -> Iterator[Service]:
+    """A running service with these hosts; ended at the end. ``before_start`` may change its settings."""
     lacking = missing_for_service()
     if lacking is not None:
         pytest.skip(f"this machine lacks {lacking}")
     running = Service(folder, free_port(), free_port(), engine, image)
     running.write_settings(hosts, **policy)
     running.make_repository()
+    before_start(running)
     try:
         running.start()
         yield running

@@ -1,9 +1,8 @@
-"""The master's own services beside its builders: what looks at tags, what tells people, what sends.
+"""The services that look at tags, tell people and send: what each is given of the settings.
 
 Rules:
 
-- Each says in its own module what it keeps; here is only what it is given.
-- Secrets are named and never read here.
+- Each says in its own module what it keeps. Secrets are named here and never read.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from buildbot.reporters.mail import MailNotifier
 from silvermetal_master.notices.announcer import Announcer
 from silvermetal_master.notices.courier import MAIL_SERVICE, Courier
 from silvermetal_master.notices.words import Audience
-from silvermetal_master.reconciler import TagReconciler
+from silvermetal_master.services.reconciler import TagReconciler
 from silvermetal_master.settings import SMTP_SECRET, MailSettings, Settings
 
 
@@ -40,8 +39,8 @@ def _mail(mail: MailSettings | None) -> list[Any]:
     ]
 
 
-def make_services(settings: Settings, state: str) -> list[Any]:
-    """All services."""
+def telling_services(settings: Settings, state: str) -> list[Any]:
+    """What looks at tags, what tells of them and of verdicts, and what sends it."""
     statuses = settings.gitea is not None and settings.gitea.statuses
     audience = Audience(
         title=settings.master.title,
