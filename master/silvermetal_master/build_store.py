@@ -2,8 +2,9 @@
 
 Layout: ``builds/<id>/`` with ``request.json``, ``pins.json``, ``packages.lock``, ``orders/<host>.json``, ``seal.key``,
 ``statements/<host>.json``, ``verdict.json``, ``verdict.dsse.json``, ``manifests/<host>.json.gz``, ``difference.*``,
-``page`` (the build's address), ``announced``; ``by-ref/<digest of the ref>.json`` names the newest build of a ref;
-``ledger/`` is the log, ``tags/`` the book of tags, ``outbox/`` what is to be sent.
+``page`` (the build's address), ``announced``; of a divergence that was attributed also ``attribution/`` and
+``attribution.*``; ``by-ref/<digest of the ref>.json`` names the newest build of a ref; ``ledger/`` is the log,
+``tags/`` the book of tags, ``outbox/`` what is to be sent.
 
 Rules:
 
@@ -17,14 +18,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from silvermetal_proof import canonical
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.order import Order
 from silvermetal_proof.seal import SealingKey
+from silvermetal_proof.variation import Variation
 from silvermetal_proof.verdict import BuildRequest, TagSeen, Verdict
 
 from silvermetal_master.errors import PinningError
@@ -132,10 +136,11 @@ class BuildStore:
         workers: dict[str, str],
         nonces: dict[str, str],
         timeout: int,
+        variations: Mapping[str, Variation] = MappingProxyType({}),
         tag: TagSeen | None = None,
         page: str = "",
     ) -> BuildRecord:
-        """Write what is asked of every host. ``workers`` and ``nonces`` are by host; ``timeout`` is in seconds.
+        """Write what is asked of every host; all mappings are by host, ``timeout`` is in seconds.
 
         ``page`` is where people see this build.
         """
@@ -151,6 +156,7 @@ class BuildStore:
             expected_inputs=pinned.expected_inputs(),
             nonces=nonces,
             tag=tag,
+            variations=dict(variations),
         )
         record.write("page", f"{page}\n".encode())
         record.write("seal.key", key.to_hex().encode(), secret=True)
@@ -170,6 +176,7 @@ class BuildStore:
                 nonce=nonces[host],
                 seal_key=key.public_hex,
                 timeout=timeout,
+                variation=variations.get(host),
             )
             record.write("orders/{host}.json", order.encode(), host=host, secret=True)
         # It holds every host's nonce, and a nonce is for one host.

@@ -14,6 +14,8 @@ from typing import Any
 from buildbot.plugins import schedulers, util
 
 from silvermetal_master.builders import (
+    ATTRIBUTE,
+    ATTRIBUTION_SCHEDULER,
     IMAGE_BUILDER,
     IMAGE_SCHEDULER,
     ISO_SCHEDULER,
@@ -22,15 +24,18 @@ from silvermetal_master.builders import (
     TIE_SCHEDULER,
     VERIFY,
     active_hosts,
+    attributes,
     deliver_builder,
     deliver_scheduler,
     excerpt_builder,
     explain_builder,
     iso_builder,
     reserve_hosts,
+    trial_builder,
 )
 from silvermetal_master.gitea.events import TAG_CATEGORY
 from silvermetal_master.settings import Settings
+from silvermetal_master.steps.attribute import trial_scheduler
 from silvermetal_master.steps.explain import explain_scheduler
 from silvermetal_master.steps.look_closer import excerpt_scheduler
 from silvermetal_master.tag_scheduler import TAG_SCHEDULER, TagScheduler
@@ -42,6 +47,15 @@ def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
     return [
         schedulers.Triggerable(name=PUBLISH_SCHEDULER, builderNames=[PUBLISH]),
         *(schedulers.Triggerable(name=deliver_scheduler(h), builderNames=[deliver_builder(h)]) for h in hosts),
+    ]
+
+
+def _attribution(settings: Settings, hosts: list[str]) -> list[Any]:
+    if not attributes(settings):
+        return []
+    return [
+        schedulers.Triggerable(name=ATTRIBUTION_SCHEDULER, builderNames=[ATTRIBUTE]),
+        *(schedulers.Triggerable(name=trial_scheduler(h), builderNames=[trial_builder(h)]) for h in hosts),
     ]
 
 
@@ -67,6 +81,7 @@ def make_schedulers(settings: Settings, state: str) -> list[Any]:
         ),
         *(schedulers.Triggerable(name=explain_scheduler(h), builderNames=[explain_builder(h)]) for h in hosts),
         *(schedulers.Triggerable(name=excerpt_scheduler(h), builderNames=[excerpt_builder(h)]) for h in hosts),
+        *_attribution(settings, hosts),
         *_publishing(settings, hosts),
         schedulers.ForceScheduler(
             name="verify-a-commit",

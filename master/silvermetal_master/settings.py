@@ -21,6 +21,7 @@ from silvermetal_proof import ProofError
 from silvermetal_proof.builder_image import Repository
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
+from silvermetal_proof.variation import Variation
 
 from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
@@ -76,6 +77,20 @@ class ReconcileSettings(Record):
 
     every: Annotated[int, Field(ge=1, le=86400)] = 300
     """Seconds between two looks at the repository's tags."""
+
+
+class AttributionSettings(Record):
+    """``[attribution]``: builds that find out why hosts diverged, made after the verdict, which stands."""
+
+    attribute: Literal["on", "off"] = "off"
+    budget: Annotated[int, Field(ge=1, le=1000)] = 24
+    """Builds that one divergence may cost, on all hosts together."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 2
+    """How often each host builds again before chance is ruled out, and how often a flaky factor must show nothing."""
+    deadline: Annotated[int, Field(ge=10, le=30 * 86400)] = 86400
+    """Seconds for all of them together."""
+    patience: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Seconds that a host may be away before the build that it was asked for counts as failed."""
 
 
 class LedgerSettings(Record):
@@ -159,6 +174,9 @@ class File(Record):
     repository: RepositorySettings
     policy: PolicySettings = PolicySettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    attribution: AttributionSettings = AttributionSettings()
+    variation: dict[Name, Variation] = {}
+    """``[variation.<host>]``: what that host does otherwise on purpose."""
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
@@ -176,6 +194,8 @@ class Settings:
         self.repository = file.repository
         self.policy = file.policy
         self.reconcile = file.reconcile
+        self.attribution = file.attribution
+        self.variation = file.variation
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
@@ -359,6 +379,9 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
     except SettingsError as error:
         raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)
+    for name in () if judging else file.variation:
+        if name not in {entry.host for _, entry in hosts}:
+            raise SettingsError(f"{folder / 'master.toml'}: variation.{name}: expected an enrolled host, got {name}")
     maker = file.builder_image
     if maker is not None and not judging and maker.host not in {e.host for _, e in hosts if e.revoked is None}:
         raise SettingsError(

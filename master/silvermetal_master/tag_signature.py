@@ -30,7 +30,7 @@ SSH_SIGNERS = "allowed_signers"
 OPENPGP_SIGNERS = "openpgp.asc"
 _SSH_GOOD = re.compile(r'^Good "git" signature for (?P<who>.+) with (?P<kind>\S+) key (?P<key>SHA256:\S+)$', re.M)
 _PGP_GOOD = re.compile(r"^\[GNUPG:\] GOODSIG \S+ (?P<who>.*)$", re.M)
-_PGP_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG (?P<key>[0-9A-F]{40,64}) ", re.M)
+_PGP_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64})(?: \S+){8} ([0-9A-F]{40,64})$", re.M)
 _KINDS = {
     b"-----BEGIN SSH SIGNATURE-----": "ssh",
     b"-----BEGIN PGP SIGNATURE-----": "openpgp",
@@ -102,7 +102,15 @@ def _check_ssh(mirror: Path, ref: str, tag: str, signers: Path) -> tuple[str, st
 
 
 def _check_openpgp(mirror: Path, ref: str, tag: str, signers: Path) -> tuple[str, str]:
-    file = signers / OPENPGP_SIGNERS
+    who, key, _ = verify_openpgp(mirror, ref, tag, signers / OPENPGP_SIGNERS)
+    return who, key
+
+
+def verify_openpgp(mirror: Path, ref: str, tag: str, file: Path) -> tuple[str, str, str]:
+    """Whose signature the tag object ``tag`` has, by the keys in ``file``: name, signing key, primary key.
+
+    :raises PinningError: when none of these keys made it.
+    """
     if not file.is_file():
         raise PinningError(f"{ref} is signed by OpenPGP: expected the allowed keys in {file}, got no such file")
     with tempfile.TemporaryDirectory(prefix="silvermetal-gpg-") as name:
@@ -127,7 +135,8 @@ def _check_openpgp(mirror: Path, ref: str, tag: str, signers: Path) -> tuple[str
     good, valid = _PGP_GOOD.findall(said), _PGP_VALID.findall(said)
     if done.returncode != 0 or len(good) != 1 or len(valid) != 1:
         raise _refused(ref, "openpgp", done)
-    return good[0], valid[0]
+    key, primary = valid[0]
+    return good[0], key, primary
 
 
 def check_tag(mirror: Path, ref: str, commit: str, *, signers: Path, policy: SignedTags) -> TagSeen:

@@ -19,6 +19,7 @@ from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.release import SUMS, format_sums
 from silvermetal_proof.verdict import Verdict, render
 
+from silvermetal_master.attribution import PAGE, REPORT, report_of
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_master.run import STATE_FOLDER, config_of
 from silvermetal_master.tag_book import TagBook
@@ -73,6 +74,8 @@ def describe(ended: Ended) -> str:
         text += "".join(f"    {path}\n" for path in paths[:MAX_SHOWN])
         if len(paths) > MAX_SHOWN:
             text += f"    and {len(paths) - MAX_SHOWN} more\n"
+    if (said := report_of(ended.record)) is not None:
+        text += f"  attribution: {said.get('summary', '')}\n"
     return text
 
 
@@ -86,7 +89,8 @@ def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
     if ended.record is None:
         return
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("verdict.dsse.json", "packages.lock", "pins.json", "difference.json", "difference.html"):
+    reports = ("difference.json", "difference.html", REPORT, PAGE)
+    for name in ("verdict.dsse.json", "packages.lock", "pins.json", *reports):
         source = ended.record.file(name)
         if source.exists():
             shutil.copyfile(source, target / name)

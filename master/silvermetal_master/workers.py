@@ -13,7 +13,7 @@ from typing import Any
 from buildbot.plugins import util
 from buildbot.worker.local import LocalWorker
 
-from silvermetal_master.builders import PUBLISHER, active_hosts, coordinator_names
+from silvermetal_master.builders import PUBLISHER, active_hosts, attributes, attributor, coordinator_names
 from silvermetal_master.connections import PREFIX
 from silvermetal_master.host_worker import HostWorker
 from silvermetal_master.settings import Settings, entry_file, password_name
@@ -43,4 +43,5 @@ def make_workers(settings: Settings) -> list[Any]:
         for entry in active_hosts(settings)
     ]
     publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.gitea is not None else []
-    return [*publisher, *(Coordinator(name, max_builds=1) for name in coordinator_names(settings)), *hosts]
+    own = [*coordinator_names(settings), *([attributor(settings)] if attributes(settings) else [])]
+    return [*publisher, *(Coordinator(name, max_builds=1) for name in own), *hosts]

@@ -39,6 +39,10 @@ def test_baseline_two_hosts_that_tell_one_story_are_believed(service: Hostile) -
 
 
 SIGNED = {
+    "evidence_of_an_attribution": (
+        "def says(s, order): s['predicate']['silvermetal_attribution'] = order.build",
+        "attribution: expected none, got",
+    ),
     "forged_signature": (
         "import json\ndef signs(payload, key, order):\n"
         " e = json.loads(sign(payload, key)); e['signatures'][0]['sig'] = 'A' * 86 + '=='\n"

@@ -104,6 +104,7 @@ class Service:
     pb: int
     engine: str
     image: str
+    recipe: str = RECIPE
     workers: dict[str, TinyWorker] = field(default_factory=dict)
     master: Program | None = None
     listens: ClassVar[str] = "127.0.0.1"
@@ -160,7 +161,7 @@ class Service:
         options: dict[str, Any] = {"quorum": 2, "min-independence": 1, "deadline": 60, "build-timeout": 45}
         options |= {k.replace("_", "-"): v for k, v in policy.items()}
         argv = [f"{BIN}/silvermetal-master", "site", str(self.config), "--repository", str(self.repository)]
-        argv += ["--recipe", RECIPE, "--url", f"http://127.0.0.1:{self.web}/"]
+        argv += ["--recipe", self.recipe, "--url", f"http://127.0.0.1:{self.web}/"]
         argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface={self.listens}"]
         for key, value in options.items():
             argv += [f"--{key}", str(value)]

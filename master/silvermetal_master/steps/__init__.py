@@ -2,19 +2,22 @@
 
 ``verify``: :mod:`builder_image`, :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`,
 :mod:`look_closer`, :mod:`record`.
-``iso@<host>``: :mod:`handover`, checkout, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
+``iso@<host>``: :mod:`handover`, :mod:`checkout`, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``publish``: :mod:`publish` (admit, fetch, assemble, release). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
 ``builder-image``: :mod:`make_image` (handover, make, collect), and a checkout.
+``attribute``: :mod:`attribute` (attribute and try, by turns). ``attribute@<host>``: as ``iso@<host>``, without audit.
 ``excerpt@<host>``: :mod:`handover` (wanted), :mod:`on_worker` (excerpt), :mod:`collect`.
 """
 
+from silvermetal_master.steps.attribute import Attribute, StartAttribution
 from silvermetal_master.steps.builder_image import BuilderImage
+from silvermetal_master.steps.checkout import Checkout
 from silvermetal_master.steps.collect import CollectExcerpt, CollectManifest, CollectStatement
 from silvermetal_master.steps.deliver import Deliver, HandoverDelivery
 from silvermetal_master.steps.explain import Explain
 from silvermetal_master.steps.fan_out import FanOut
-from silvermetal_master.steps.handover import Handover, HandoverWanted
+from silvermetal_master.steps.handover import Handover, HandoverTrial, HandoverWanted
 from silvermetal_master.steps.judge import Judge
 from silvermetal_master.steps.look_closer import LookCloser
 from silvermetal_master.steps.make_image import CollectImage, HandoverImage, MakeImage
@@ -28,9 +31,11 @@ __all__ = [
     "Admit",
     "Assemble",
     "Attest",
+    "Attribute",
     "Audit",
     "Build",
     "BuilderImage",
+    "Checkout",
     "CollectExcerpt",
     "CollectImage",
     "CollectManifest",
@@ -42,6 +47,7 @@ __all__ = [
     "Handover",
     "HandoverDelivery",
     "HandoverImage",
+    "HandoverTrial",
     "HandoverWanted",
     "Judge",
     "LookCloser",
@@ -52,6 +58,7 @@ __all__ = [
     "Preflight",
     "Record",
     "Release",
+    "StartAttribution",
     "StartPublish",
     "TieBreak",
 ]

@@ -24,6 +24,9 @@ BUILD_PROPERTY = "silvermetal_build"
 REQUESTS_PROPERTY = "silvermetal_requests"
 """The property that names the requests that the fan-out created: host to request id."""
 
+ROUND_PROPERTY = "silvermetal_round"
+"""The property that names a round of builds that explain a divergence."""
+
 NOTE_AGAIN_SECONDS = 10
 
 

@@ -17,13 +17,15 @@ from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
 from silvermetal_proof import ProofError
+from silvermetal_proof.variation import Variation
 from silvermetal_proof.verdict import TagSeen
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.enrolments import revoked_since
 from silvermetal_master.errors import PinningError
 from silvermetal_master.image_store import ImageStore, key_of
-from silvermetal_master.pinning import Mirror, Pinned, pin
+from silvermetal_master.mirror import Mirror
+from silvermetal_master.pinning import Pinned, pin
 from silvermetal_master.settings import entry_file
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
 from silvermetal_master.steps.resolving import ResolvingStep
@@ -42,6 +44,7 @@ class Pin(ResolvingStep):
         recipe: str,
         workers: dict[str, str],
         build_timeout: int,
+        variations: dict[str, dict[str, Any]] | None = None,
         config: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -49,6 +52,7 @@ class Pin(ResolvingStep):
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
+        self.variations = variations or {}
         self.config = config
 
     def _asked(self) -> dict[str, str]:
@@ -96,6 +100,11 @@ class Pin(ResolvingStep):
                 timeout=self.build_timeout,
                 tag=tag,
                 page=page,
+                variations={
+                    h: Variation.from_plain(v, what=f"variation of {h}")
+                    for h, v in self.variations.items()
+                    if h in workers
+                },
             )
         except (PinningError, ProofError, OSError) as error:
             await self.say(f"cannot pin {ref}: {error}", str(error))
@@ -104,11 +113,11 @@ class Pin(ResolvingStep):
         signed = f"; {tag.told}" if tag is not None else ""
         self.setProperty(BUILD_PROPERTY, build, "pin")
         self.setProperty("commit", pinned.commit, "pin")
-        packages = pinned.lock.count(b'"sha256"')
         await self.say(
-            f"{ref} is commit {pinned.commit[:12]}; {packages} packages locked ({pinned.lock_origin}){signed}",
+            f"{ref} is commit {pinned.commit[:12]}; {pinned.inputs}{signed}",
             f"ref      {ref}\ncommit   {pinned.commit}\nrecipe   {self.recipe}\npins     {pinned.pins.digest}\n"
             f"image    {pinned.pins.builder_image}\nepoch    {pinned.pins.source_date_epoch}\n"
-            f"lock     {pinned.pins.lock} ({packages} packages, {pinned.lock_origin})\n",
+            f"lock     {pinned.pins.lock} ({pinned.inputs})\n"
+            + "".join(f"{path} {commit}\n" for path, commit in sorted(pinned.submodules.items())),
         )
         return SUCCESS

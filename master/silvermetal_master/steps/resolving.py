@@ -16,7 +16,7 @@ from typing import Any
 from silvermetal_proof.verdict import TagSeen
 
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, resolve
+from silvermetal_master.mirror import Mirror, resolve
 from silvermetal_master.steps.of_build import StepOfBuild
 from silvermetal_master.tag_book import TagBook
 from silvermetal_master.tag_signature import SignedTags, check_tag

@@ -18,6 +18,7 @@ from silvermetal_proof.host.enrolment import HostEntry, Operator
 from silvermetal_proof.host.evidence import HostEvidence, Observation
 from silvermetal_proof.model import Commit, Hex64, Line, Name, Record, Sha256, Time
 from silvermetal_proof.statement.schema import BuildId, FileName, Ref
+from silvermetal_proof.variation import Variation
 
 MAX_HOSTS = 16
 """More hosts than this in one build are refused by policy: subsets are enumerated for independence."""
@@ -87,6 +88,10 @@ class BuildRequest(Record):
     """Host to its own nonce."""
     tag: TagSeen | None = None
     """Only for a tag."""
+    variations: dict[Name, Variation] = {}
+    """Host to what it was asked to do otherwise; most do nothing."""
+    attribution: BuildId | None = None
+    """Set where a build is asked for to explain that one; a case about it has no verdict but INVALID."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,8 @@ class HostResult(Record):
     evidence: HostEvidence | None = None
     seconds: int | None = None
     """How long the host's build took, as the master saw it."""
+    variation: Variation | None = None
+    """What the host did otherwise on purpose."""
 
 
 class DriftedInput(Record):

@@ -22,6 +22,7 @@ def _host(result: HostResult) -> list[str]:
     return [
         f"  {result.host}{peer}{time}, kernel {kernel}",
         f"    sha256:{result.iso_sha256}  {result.size} bytes  {result.iso}",
+        *([f"    varied on purpose: {' '.join(result.variation.arguments)}"] if result.variation else []),
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, resolve_ref
+from silvermetal_master.mirror import Mirror, resolve_ref
 from silvermetal_master.tag_signature import SignedTags, check_tag
 from silvermetal_proof.verdict import TagSeen
 
