@@ -185,12 +185,13 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             steps.Explain(schedulerNames=[explain_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.LookCloser(schedulerNames=[excerpt_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
+            steps.VerificationLog(**common),
             *(
                 [steps.StartAttribution(schedulerNames=[ATTRIBUTION_SCHEDULER], **common)]
                 if attributes(settings)
                 else []
             ),
-            *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
+            *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.receive else []),
         ]
     )
 
@@ -230,19 +231,22 @@ def _explain(host: str, state: str) -> BuildFactory:
 
 
 def _publish(settings: Settings, state: str) -> list[Any]:
-    """``publish`` and the builders that deliver to it; none where there is no Gitea."""
-    if settings.gitea is None:
+    """``publish`` and the builders that deliver to it; none where nothing is published."""
+    if settings.receive is None:
         return []
     common: dict[str, Any] = {"state": state, "config": str(settings.folder)}
     hosts = [entry.host for entry in active_hosts(settings)]
     fetch = steps.Fetch(schedulerNames=[deliver_scheduler(h) for h in hosts], deadline=DELIVERY_DEADLINE, **common)
+    last = [steps.Release(**common)] if settings.gitea is not None else []
+    if settings.release is not None:
+        last.append(steps.Shelve(**common))
     builders = [
         util.BuilderConfig(
             name=PUBLISH,
             description="one proven release",
             tags=["publish"],
             workernames=[PUBLISHER],
-            factory=BuildFactory([steps.Admit(**common), fetch, steps.Assemble(**common), steps.Release(**common)]),
+            factory=BuildFactory([steps.Admit(**common), fetch, steps.Assemble(**common), *last]),
             locks=[util.MasterLock("publish").access("exclusive")],
             collapseRequests=False,
         )

@@ -106,6 +106,11 @@ class Mirror:
             return None
         return self._git("show", f"{commit}:{path}")
 
+    def parent(self, commit: str) -> str | None:
+        """The commit's first parent; None for one without."""
+        line = self._git("rev-list", "--parents", "--max-count=1", commit).decode().split()
+        return line[1] if len(line) > 1 else None
+
     def objects(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
         """Git's object ids of files, folders and submodules at a commit, by path; without those that are not there."""
         listed = self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths).decode(errors="replace")

@@ -27,6 +27,7 @@ from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
+from silvermetal_master.telling_settings import SMTP_SECRET, NoticesSettings, ReconcileSettings
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
@@ -72,13 +73,6 @@ class PolicySettings(Record):
     """Hosts that are asked only when the others stand one against one."""
 
 
-class ReconcileSettings(Record):
-    """``[reconcile]``: looking for tags that no event started."""
-
-    every: Annotated[int, Field(ge=1, le=86400)] = 300
-    """Seconds between two looks at the repository's tags."""
-
-
 class AttributionSettings(Record):
     """``[attribution]``: builds that find out why hosts diverged, made after the verdict, which stands."""
 
@@ -114,37 +108,6 @@ class GiteaSettings(Record):
     """What the statuses' contexts begin with; the tag's name follows."""
 
 
-_Mail = Annotated[str, StringConstraints(pattern=r"\A[^\s@<>]{1,100}@[^\s@<>]{1,200}\z")]
-
-
-class MailSettings(Record):
-    """``[notices.mail]``: who gets mail, and by which relay."""
-
-    relay: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:-]{1,200}\z")] = "localhost"
-    port: Annotated[int, Field(ge=1, le=65535)] = 25
-    sender: Annotated[_Mail, Field(alias="from")]
-    to: Annotated[tuple[_Mail, ...], Field(min_length=1, max_length=100)]
-    tls: bool = False
-    """Whether the relay must offer STARTTLS."""
-    user: Line | None = None
-    """For a relay that asks for one; the password is the secret ``smtp-password``."""
-
-
-class WebhookSettings(Record):
-    """``[notices.webhook]``: the address that is posted to; the secret ``webhook`` signs."""
-
-    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,1000}\z")]
-
-
-class NoticesSettings(Record):
-    """``[notices]``: who is told of what is not REPRODUCED, of moved tags and of missing workers."""
-
-    missing_after: Annotated[int, Field(ge=1, le=7 * 86400)] = 3600
-    """Seconds for which a worker may be away."""
-    mail: MailSettings | None = None
-    webhook: WebhookSettings | None = None
-
-
 class BuilderImageSettings(Record):
     """``[builder_image]``: who makes the image that a commit leaves to its ``docker/``, and where it is pushed."""
 
@@ -158,6 +121,23 @@ class BuilderImageSettings(Record):
     """Seconds between two tries."""
     deadline: Annotated[int, Field(ge=10, le=86400)] = 2 * 3600
     """Seconds in all, from asking the host to the digest."""
+
+
+class AccessSettings(Record):
+    """``[access]``: operators log in with their Gitea accounts; without this table by the file of ``operator``."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    client_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,200}\z")]
+    operators: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
+    """Accounts that may start and stop builds, in lower case; anybody else may read."""
+
+
+class ReleaseSettings(Record):
+    """``[release]``: a folder of static files in which releases are published too, or alone."""
+
+    folder: Annotated[str, StringConstraints(pattern=r"\A/[^\x00]{1,400}\z")]
+    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")] | None = None
+    """As in ``[gitea]``, where there is no such table."""
 
 
 class RetentionSettings(Record):
@@ -181,7 +161,9 @@ class File(Record):
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
     notices: NoticesSettings = NoticesSettings()
+    release: ReleaseSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    access: AccessSettings | None = None
     builder_image: BuilderImageSettings | None = None
 
 
@@ -200,7 +182,9 @@ class Settings:
         self.operators = file.operators
         self.gitea = file.gitea
         self.notices = file.notices
+        self.release = file.release
         self.retention = file.retention
+        self.access = file.access
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -215,6 +199,11 @@ class Settings:
         return self.folder / "signers"
 
     @property
+    def receive(self) -> str | None:
+        """``HOST:PORT`` at which a worker delivers an ISO; None where nothing is published."""
+        return receive_of(self.gitea, self.release)
+
+    @property
     def database(self) -> str:
         """The database's URL with its password: a secret."""
         return with_password(self.master.database, self.secrets / DATABASE_PASSWORD)
@@ -227,6 +216,13 @@ class Settings:
     def host(self, name: str) -> HostEntry | None:
         """The entry of one host."""
         return next((h for h in self.hosts if h.host == name), None)
+
+
+def receive_of(gitea: GiteaSettings | None, release: ReleaseSettings | None) -> str | None:
+    """Where a worker delivers, by the two tables that may say so."""
+    if release is not None and release.receive is not None:
+        return release.receive
+    return gitea.receive if gitea is not None else None
 
 
 _R = TypeVar("_R", bound=Record)
@@ -263,11 +259,10 @@ def password_name(worker: str) -> str:
 
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
-WEBHOOK_SECRET = "webhook"  # noqa: S105 - the name of a secret, not the secret
-SMTP_SECRET = "smtp-password"  # noqa: S105 - the name of a secret, not the secret
-FROM_ELSEWHERE = frozenset({GITEA_TOKEN, SMTP_SECRET})
-"""Secrets that somebody else's server gives, and that cannot be made here."""
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
+LOGIN_SECRET = "gitea-login"  # noqa: S105 - the name of a secret, not the secret
+FROM_ELSEWHERE = frozenset({GITEA_TOKEN, LOGIN_SECRET, SMTP_SECRET})
+"""Secrets that another server gives, and that cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -283,14 +278,12 @@ def hook_secret(forge: str) -> str:
 def needed_secrets(settings: Settings) -> list[str]:
     """The names of all secrets that these settings need."""
     gitea = [GITEA_TOKEN] if settings.gitea is not None else []
-    mail, webhook = settings.notices.mail, settings.notices.webhook
-    notices = [SMTP_SECRET] if mail is not None and mail.user is not None else []
-    notices += [WEBHOOK_SECRET] if webhook is not None else []
     return [
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
-        *notices,
+        *settings.notices.secrets,
+        *([LOGIN_SECRET] if settings.access is not None else []),
         *(password_name(h.worker) for h in settings.hosts),
     ]
 
@@ -338,20 +331,33 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         )
 
 
-def _check_gitea(where: Path, file: File) -> None:
-    """Tokens travel by TLS, or stay on this machine."""
-    if file.gitea is None:
-        return
-    url = urlsplit(file.gitea.url)
+def _check_access(where: Path, file: File) -> None:
+    """The client's secret travels by TLS, or stays on this machine."""
+    url = urlsplit(file.access.url if file.access is not None else "https:")
     if url.scheme != "https" and not is_loopback(url.hostname or ""):
+        raise SettingsError(
+            f"{where}: access.url: expected https, for a secret goes there, got {url.geturl()}; plain http is for this "
+            "machine's own loopback"
+        )
+
+
+def _check_publishing(where: Path, file: File) -> None:
+    """Tokens travel by TLS, or stay on this machine; what is published must come from somewhere."""
+    url = urlsplit(file.gitea.url if file.gitea is not None else "https:")
+    if file.gitea is not None and url.scheme != "https" and not is_loopback(url.hostname or ""):
         raise SettingsError(
             f"{where}: gitea.url: expected https, for a token goes there, got {file.gitea.url}; plain http is for this "
             "machine's own loopback"
         )
-    if not file.master.workers.startswith("tls:") and not is_loopback(file.gitea.receive.rpartition(":")[0]):
+    receive = receive_of(file.gitea, file.release)
+    if receive is None:
+        if file.release is not None:
+            raise SettingsError(f"{where}: release.receive: expected HOST:PORT where there is no [gitea], got nothing")
+    elif not file.master.workers.startswith("tls:") and not is_loopback(receive.rpartition(":")[0]):
+        table = "release" if file.release is not None and file.release.receive is not None else "gitea"
         raise SettingsError(
-            f"{where}: gitea.receive: expected an address of the loopback where workers connect without TLS, got "
-            f"{file.gitea.receive}; set master.workers to tls:…"
+            f"{where}: {table}.receive: expected an address of the loopback where workers connect without TLS, got "
+            f"{receive}; set master.workers to tls:…"
         )
 
 
@@ -372,7 +378,8 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
-    _check_gitea(folder / "master.toml", file)
+    _check_access(folder / "master.toml", file)
+    _check_publishing(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:
         engine_settings(with_password(file.master.database, folder / "secrets" / DATABASE_PASSWORD))

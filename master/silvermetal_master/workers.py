@@ -42,6 +42,6 @@ def make_workers(settings: Settings) -> list[Any]:
         )
         for entry in active_hosts(settings)
     ]
-    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.gitea is not None else []
+    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.receive is not None else []
     own = [*coordinator_names(settings), *([attributor(settings)] if attributes(settings) else [])]
     return [*publisher, *(Coordinator(name, max_builds=1) for name in own), *hosts]

@@ -41,6 +41,7 @@ class World:
     initrd_cpio: list[str] = field(default_factory=lambda: ["--reproducible", "-R", "0:0"])
     gzip_args: list[str] = field(default_factory=lambda: ["-n"])
     xorriso: list[str] = field(default_factory=list)
+    xorriso_first: list[str] = field(default_factory=list)  # what must be said before a tree is mapped
     volume_date: str = DATE
     guid: str = "11111111222233334444555555555555"
     times: dict[Path, int] = field(default_factory=dict)  # files that keep a time of their own
@@ -176,6 +177,7 @@ def _iso(world: World) -> Path:
     epoch = f"={EPOCH}"
     run(
         "xorriso",
+        *world.xorriso_first,
         "-outdev",
         str(out),
         "-volid",

@@ -105,7 +105,26 @@ def check(order: dict[str, Any]) -> dict[str, Any]:
     return {"sha256": whole.hexdigest(), "keyed": {host: mac.hexdigest() for host, mac in keyed.items()}}
 
 
-DOES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"upload": upload, "digest": digest, "check": check}
+def copy(order: dict[str, Any]) -> dict[str, Any]:
+    """Copy the file ``path`` to ``to``, which must not be there, durably. Returns the SHA-256 of what was written."""
+    whole = hashlib.sha256()
+    buffer = memoryview(bytearray(BLOCK_BYTES))
+    with Path(order["path"]).open("rb", buffering=0) as source, Path(order["to"]).open("xb", buffering=0) as target:
+        while got := source.readinto(buffer):
+            whole.update(buffer[:got])
+            written = 0
+            while written < got:
+                written += target.write(buffer[written:got])
+        os.fsync(target.fileno())
+    return {"sha256": whole.hexdigest()}
+
+
+DOES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "upload": upload,
+    "digest": digest,
+    "check": check,
+    "copy": copy,
+}
 
 
 def _work(orders: SimpleQueue[str]) -> None:

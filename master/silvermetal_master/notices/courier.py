@@ -23,7 +23,8 @@ from twisted.python import log
 from silvermetal_master.gitea.client import GiteaClient
 from silvermetal_master.notices.channels import UndeliveredError, send_mail, send_status, send_webhook
 from silvermetal_master.notices.outbox import Channel, Message, Outbox
-from silvermetal_master.settings import GITEA_TOKEN, WEBHOOK_SECRET, GiteaSettings, MailSettings, WebhookSettings
+from silvermetal_master.settings import GITEA_TOKEN, GiteaSettings
+from silvermetal_master.telling_settings import WEBHOOK_SECRET, MailSettings, WebhookSettings
 
 MAIL_SERVICE = "mail"
 IDLE_SECONDS = 600

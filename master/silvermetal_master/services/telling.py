@@ -16,7 +16,8 @@ from silvermetal_master.notices.announcer import Announcer
 from silvermetal_master.notices.courier import MAIL_SERVICE, Courier
 from silvermetal_master.notices.words import Audience
 from silvermetal_master.services.reconciler import TagReconciler
-from silvermetal_master.settings import SMTP_SECRET, MailSettings, Settings
+from silvermetal_master.settings import Settings
+from silvermetal_master.telling_settings import SMTP_SECRET, MailSettings
 
 
 def _mail(mail: MailSettings | None) -> list[Any]:

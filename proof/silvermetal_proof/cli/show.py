@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from silvermetal_proof import canonical
-from silvermetal_proof.cli.ends import Refused, end_of, read, refuse
+from silvermetal_proof.cli.ends import CODES, Refused, end_of, read, refuse
 from silvermetal_proof.errors import MalformedError, ProofError, printable
 from silvermetal_proof.statement import MAX_STATEMENT_BYTES, Statement
 from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES, parse, payload_of
@@ -44,7 +44,7 @@ def _text(payload: bytes, plain: object) -> str:
         return canonical.pretty(plain).decode()
 
 
-@click.command("inspect")
+@click.command("inspect", epilog=CODES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Only the payload, as JSON.")
 def inspect(file: Path, as_json: bool) -> None:

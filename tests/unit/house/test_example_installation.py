@@ -110,7 +110,7 @@ def test_master_cfg_is_the_packages_template_and_short() -> None:
 
 
 def test_every_key_of_the_settings_stands_in_the_example() -> None:
-    from silvermetal_master import settings
+    from silvermetal_master import settings, telling_settings
 
     text = (ROOT / "config" / "master.toml").read_text()
     for kind in (
@@ -118,10 +118,10 @@ def test_every_key_of_the_settings_stands_in_the_example() -> None:
         settings.RepositorySettings,
         settings.PolicySettings,
         settings.LedgerSettings,
-        settings.ReconcileSettings,
-        settings.NoticesSettings,
-        settings.MailSettings,
-        settings.WebhookSettings,
+        telling_settings.ReconcileSettings,
+        telling_settings.NoticesSettings,
+        telling_settings.MailSettings,
+        telling_settings.WebhookSettings,
         settings.GiteaSettings,
     ):
         for key, field in kind.model_fields.items():
