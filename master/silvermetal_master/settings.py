@@ -27,7 +27,7 @@ from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
-from silvermetal_master.telling_settings import SMTP_SECRET, NoticesSettings, ReconcileSettings
+from silvermetal_master.telling_settings import SMTP_SECRET, GiteaSettings, NoticesSettings, ReconcileSettings
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
@@ -91,21 +91,6 @@ class LedgerSettings(Record):
     """``[ledger]``: the log of verdicts."""
 
     origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\z")]
-
-
-class GiteaSettings(Record):
-    """``[gitea]``: where releases are published; without this table a tag ends with its verdict."""
-
-    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
-    owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
-    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
-    asked to."""
-    statuses: bool = True
-    """Whether each verification is shown as a status of its commit."""
-    status_context: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._/-]{1,100}\z")] = "silvermetal/verify"
-    """What the statuses' contexts begin with; the tag's name follows."""
 
 
 class BuilderImageSettings(Record):

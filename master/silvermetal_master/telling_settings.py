@@ -1,4 +1,4 @@
-"""Settings of what looks at tags and of who is told: ``[reconcile]`` and ``[notices]``.
+"""Settings of what looks at tags, and of who is told and where it is shown: ``[reconcile]``, ``[gitea]``, ``[notices]``.
 
 Rules:
 
@@ -21,6 +21,21 @@ class ReconcileSettings(Record):
 
     every: Annotated[int, Field(ge=1, le=86400)] = 300
     """Seconds between two looks at the repository's tags."""
+
+
+class GiteaSettings(Record):
+    """``[gitea]``: where releases are published; without this table a tag ends with its verdict."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
+    repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
+    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
+    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
+    asked to."""
+    statuses: bool = True
+    """Whether each verification is shown as a status of its commit."""
+    status_context: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._/-]{1,100}\z")] = "silvermetal/verify"
+    """What the statuses' contexts begin with; the tag's name follows."""
 
 
 _Mail = Annotated[str, StringConstraints(pattern=r"\A[^\s@<>]{1,100}@[^\s@<>]{1,200}\z")]
