@@ -1,4 +1,4 @@
-"""Settings of what looks at tags, and of who is told and where it is shown: ``[reconcile]``, ``[gitea]``, ``[notices]``.
+"""Settings of what looks at tags, who is told, and where it is shown: ``[reconcile]``, ``[gitea]``, ``[notices]``.
 
 Rules:
 
