@@ -225,6 +225,7 @@ def _uploads(publishing: Publishing, iso: Path) -> tuple[list[float], list[float
             (gitea.folder / "put" / str(turn)).unlink()
             max((gitea.folder / "bodies").iterdir(), key=lambda p: p.name).unlink()
         porter.stdin.close()
+    wait_until(lambda: len(gitea.log("POST", "/assets")) == mine_before + 4, "nginx's log", timeout=10)
     return gitea.log("POST", "/assets")[mine_before:], [s for n in range(4) for s in gitea.log("PUT", f"/put/{n}")]
 
 
