@@ -213,13 +213,14 @@ fi
 
 # Not --privileged: roots are made in it, which needs mounts and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
-# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
+# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion; and Podman
+# would set the kernel's own highest number of processes, which a service without CAP_SYS_RESOURCE may not.
 options=()
 recipe_options
 arguments=(
     create --cidfile "$work/cid" --label "$label" --hostname silvermetal-builder
     --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
-    --ulimit nofile=1024:4096 "${options[@]}"
+    --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 "${options[@]}"
     --mount "$(mount_of "$work/in" /silvermetal/in),readonly"
     --mount "$(mount_of "$store" /silvermetal/store),readonly"
     --mount "$(mount_of "$work/out" /silvermetal/out)"

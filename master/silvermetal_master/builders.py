@@ -185,6 +185,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             steps.Explain(schedulerNames=[explain_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.LookCloser(schedulerNames=[excerpt_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
+            steps.VerificationLog(**common),
             *(
                 [steps.StartAttribution(schedulerNames=[ATTRIBUTION_SCHEDULER], **common)]
                 if attributes(settings)

@@ -2,7 +2,9 @@
 
 Rules:
 
-- Only changes of the category *tag* from our own hook start a verification; no poller (H10).
+- Only changes of the category *tag*, from our own hooks or the reconciler, start a verification; no poller (H10).
+  Beside them a pushed branch ``bump/…`` is verified, where policy does not ask for signatures: nothing here makes or
+  moves such a branch.
 - A forced build takes a full commit and a full ref; a branch name as revision is refused.
 - The triggerables are started by ``verify`` alone.
 """
@@ -33,11 +35,13 @@ from silvermetal_master.builders import (
     reserve_hosts,
     trial_builder,
 )
-from silvermetal_master.gitea.events import TAG_CATEGORY
+from silvermetal_master.gitea.events import BUMP_CATEGORY, TAG_CATEGORY
 from silvermetal_master.settings import Settings
 from silvermetal_master.steps.attribute import trial_scheduler
 from silvermetal_master.steps.explain import explain_scheduler
 from silvermetal_master.steps.look_closer import excerpt_scheduler
+from silvermetal_master.tag_scheduler import TAG_SCHEDULER, TagScheduler
+from silvermetal_master.tag_signature import SignedTags
 
 
 def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
@@ -46,6 +50,20 @@ def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
     return [
         schedulers.Triggerable(name=PUBLISH_SCHEDULER, builderNames=[PUBLISH]),
         *(schedulers.Triggerable(name=deliver_scheduler(h), builderNames=[deliver_builder(h)]) for h in hosts),
+    ]
+
+
+def _bumps(settings: Settings) -> list[Any]:
+    """What verifies a pushed branch ``bump/…``; a branch has no signature, so not where policy asks for one."""
+    if settings.policy.signed_tags is SignedTags.REQUIRED:
+        return []
+    return [
+        schedulers.AnyBranchScheduler(
+            name="pin-bumps",
+            change_filter=util.ChangeFilter(category=BUMP_CATEGORY, repository=settings.repository.url),
+            treeStableTimer=None,
+            builderNames=[VERIFY],
+        )
     ]
 
 
@@ -58,18 +76,20 @@ def _attribution(settings: Settings, hosts: list[str]) -> list[Any]:
     ]
 
 
-def make_schedulers(settings: Settings) -> list[Any]:
+def make_schedulers(settings: Settings, state: str) -> list[Any]:
     """All schedulers."""
     hosts = [h.host for h in active_hosts(settings)]
     reserve = [h.host for h in reserve_hosts(settings)]
     first = [h for h in hosts if h not in reserve]
     return [
-        schedulers.AnyBranchScheduler(
-            name="tags",
+        TagScheduler(
+            name=TAG_SCHEDULER,
+            state=state,
             change_filter=util.ChangeFilter(category=TAG_CATEGORY, repository=settings.repository.url),
             treeStableTimer=None,
             builderNames=[VERIFY],
         ),
+        *_bumps(settings),
         schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
         *(

@@ -27,6 +27,7 @@ from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
+from silvermetal_master.telling_settings import SMTP_SECRET, GiteaSettings, NoticesSettings, ReconcileSettings
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
@@ -92,17 +93,6 @@ class LedgerSettings(Record):
     origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\z")]
 
 
-class GiteaSettings(Record):
-    """``[gitea]``: where releases are published; without this table a tag ends with its verdict."""
-
-    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
-    owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
-    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
-    asked to."""
-
-
 class BuilderImageSettings(Record):
     """``[builder_image]``: who makes the image that a commit leaves to its ``docker/``, and where it is pushed."""
 
@@ -116,6 +106,15 @@ class BuilderImageSettings(Record):
     """Seconds between two tries."""
     deadline: Annotated[int, Field(ge=10, le=86400)] = 2 * 3600
     """Seconds in all, from asking the host to the digest."""
+
+
+class AccessSettings(Record):
+    """``[access]``: operators log in with their Gitea accounts; without this table by the file of ``operator``."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    client_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,200}\z")]
+    operators: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
+    """Accounts that may start and stop builds, in lower case; anybody else may read."""
 
 
 class ReleaseSettings(Record):
@@ -139,14 +138,17 @@ class File(Record):
     master: MasterSettings
     repository: RepositorySettings
     policy: PolicySettings = PolicySettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     attribution: AttributionSettings = AttributionSettings()
     variation: dict[Name, Variation] = {}
     """``[variation.<host>]``: what that host does otherwise on purpose."""
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    notices: NoticesSettings = NoticesSettings()
     release: ReleaseSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    access: AccessSettings | None = None
     builder_image: BuilderImageSettings | None = None
 
 
@@ -158,13 +160,16 @@ class Settings:
         self.master = file.master
         self.repository = file.repository
         self.policy = file.policy
+        self.reconcile = file.reconcile
         self.attribution = file.attribution
         self.variation = file.variation
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.notices = file.notices
         self.release = file.release
         self.retention = file.retention
+        self.access = file.access
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -240,6 +245,9 @@ def password_name(worker: str) -> str:
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
+LOGIN_SECRET = "gitea-login"  # noqa: S105 - the name of a secret, not the secret
+FROM_ELSEWHERE = frozenset({GITEA_TOKEN, LOGIN_SECRET, SMTP_SECRET})
+"""Secrets that another server gives, and that cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -259,6 +267,8 @@ def needed_secrets(settings: Settings) -> list[str]:
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
+        *settings.notices.secrets,
+        *([LOGIN_SECRET] if settings.access is not None else []),
         *(password_name(h.worker) for h in settings.hosts),
     ]
 
@@ -306,6 +316,16 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         )
 
 
+def _check_access(where: Path, file: File) -> None:
+    """The client's secret travels by TLS, or stays on this machine."""
+    url = urlsplit(file.access.url if file.access is not None else "https:")
+    if url.scheme != "https" and not is_loopback(url.hostname or ""):
+        raise SettingsError(
+            f"{where}: access.url: expected https, for a secret goes there, got {url.geturl()}; plain http is for this "
+            "machine's own loopback"
+        )
+
+
 def _check_publishing(where: Path, file: File) -> None:
     """Tokens travel by TLS, or stay on this machine; what is published must come from somewhere."""
     url = urlsplit(file.gitea.url if file.gitea is not None else "https:")
@@ -343,6 +363,7 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
+    _check_access(folder / "master.toml", file)
     _check_publishing(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:

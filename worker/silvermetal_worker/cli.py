@@ -249,7 +249,9 @@ def attest(order_file: Path, output: Path, statement: Path) -> None:
     sealed = make(order, directory.settings, directory.signing_key(), checkout=Path.cwd(), folder=output.resolve())
     write_durably(statement.resolve(), sealed, replace=True)
     if order.attribution is None:
-        keep(output.resolve(), directory.artefacts, order.build, directory.settings.keep_artefacts)
+        bounds = directory.settings
+        limits = {"days": bounds.keep_days, "mebibytes": bounds.keep_mib}
+        keep(output.resolve(), directory.artefacts, order.build, bounds.keep_artefacts, **limits)
     else:
         # Evidence alone: it must not push out an ISO that is still to be explained or delivered.
         shutil.rmtree(output.resolve())

@@ -44,6 +44,10 @@ class WorkerSettings(Record):
     """The engine's network for recipes that fetch their packages while they build."""
     keep_artefacts: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many builds' ISOs stay on the host, the newest first."""
+    keep_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    """How long they stay, days; the newest stays."""
+    keep_mib: Annotated[int, Field(ge=1, le=2**30)] = 131072
+    """How much all of them may be, MiB; the newest stays."""
     inject_host_name: Line = ""
     """A file in the image that this worker writes its host's name into: a planned divergence, for rehearsals."""
 

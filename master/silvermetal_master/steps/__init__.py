@@ -1,7 +1,7 @@
 """The steps of the builds: one file a step, in the order in which they run.
 
 ``verify``: :mod:`builder_image`, :mod:`pin`, :mod:`fan_out`, :mod:`tie_break`, :mod:`judge`, :mod:`explain`,
-:mod:`look_closer`, :mod:`record`.
+:mod:`look_closer`, :mod:`record`, :mod:`verification_log`.
 ``iso@<host>``: :mod:`handover`, :mod:`checkout`, :mod:`on_worker` (preflight, build, audit, attest), :mod:`collect`.
 ``publish``: :mod:`publish` (admit, fetch, assemble, release, shelve). ``deliver@<host>``: :mod:`deliver`.
 ``explain@<host>``: :mod:`on_worker` (manifest), :mod:`collect`.
@@ -26,6 +26,7 @@ from silvermetal_master.steps.pin import Pin
 from silvermetal_master.steps.publish import Admit, Assemble, Fetch, Release, Shelve, StartPublish
 from silvermetal_master.steps.record import Record
 from silvermetal_master.steps.tie_break import TieBreak
+from silvermetal_master.steps.verification_log import VerificationLog
 
 __all__ = [
     "Admit",
@@ -62,4 +63,5 @@ __all__ = [
     "StartAttribution",
     "StartPublish",
     "TieBreak",
+    "VerificationLog",
 ]

@@ -36,7 +36,7 @@ def test_the_doors_that_inject_changes_are_closed(config: dict[str, Any]) -> Non
     assert set(config["www"]["change_hook_dialects"]) == {"gitea"}
     kinds = sorted(type(s).__name__ for s in config["schedulers"])
     assert not [k for k in kinds if k.startswith("Try")]
-    assert set(kinds) == {"AnyBranchScheduler", "ForceScheduler", "Triggerable"}
+    assert set(kinds) == {"AnyBranchScheduler", "TagScheduler", "ForceScheduler", "Triggerable"}
     assert config["www"].get("allowed_origins") is None
 
 
@@ -98,7 +98,7 @@ def test_attribution_adds_its_builders_where_it_is_on_and_nothing_where_it_is_of
     assert own not in {n for b in before["builders"] for n in b.workernames}, "it may take days, and blocks nobody"
     (verify,) = [b for b in after["builders"] if b.name == "verify"]
     names = [factory.buildStep().name for factory in verify.factory.steps]
-    assert names[-2:] == ["record", "start-attribution"], "the verdict is recorded first"
+    assert names[-3:] == ["record", "verification-log", "start-attribution"], "the verdict is recorded first"
 
 
 CONTROLS = [
