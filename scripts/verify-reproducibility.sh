@@ -104,7 +104,7 @@ else
     [[ $(locale -a 2>/dev/null) != *de_DE.utf8* ]] || locale=de_DE.UTF-8
     mapfile -t factors < <(cd "$work/tree" && "$vary" --possible path=another/path/of-another-length host_name=variation-host \
         user=4321 umask=0077 time_zone=Pacific/Kiritimati "locale=$locale" cores=1 clock_shift=34560000 \
-        directory_order=shuffled personality=uname26 hash_seed=7)
+        directory_order=shuffled personality=linux32 hash_seed=7)
     # What must reach into a container may not: an engine in another mount namespace sees no new file system, an image may
     # lack setarch. So it is tried there, all at once and, where that fails, one by one.
     if grep -q -- --probe "$work/tree/scripts/build.sh" && ! probe "${factors[@]}" 2>/dev/null; then
