@@ -46,7 +46,7 @@ test_needs=(
     lb:live-build /usr/lib/ISOLINUX/isohdpfx.bin:isolinux diffoscope:diffoscope-minimal
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
     pg_ctlcluster:postgresql
-    docker-registry:docker-registry
+    docker-registry:docker-registry podman:podman crun:crun
 )
 needs=("${demo_needs[@]}")
 extras=master,worker,explain

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
 EXCEPTION, FAILURE = 4, 2
 NAME = "silvermetal/builder"
+# What is waited for ends at once when it is there; a busy machine may take long to get there.
+AMPLE = {"deadline": 200, "build_timeout": 150}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def running(
     tmp_path_factory: pytest.TempPathFactory, tiny_engine: tuple[str, str], shelf: Registry
 ) -> Iterator[Service]:
     """Two hosts, of which host-a makes images; no digest is committed anywhere."""
-    made = service(tmp_path_factory.mktemp("image"), *tiny_engine, ["host-a", "host-b"], before_start=_settings(shelf))
+    made = service(tmp_path_factory.mktemp("image"), *tiny_engine, ["host-a", "host-b"], _settings(shelf), **AMPLE)
     with made as up:
         _leave_image_to_docker(up)
         yield up
@@ -64,7 +66,7 @@ def _settings(shelf: Registry) -> Any:
         with (made.config / "master.toml").open("a") as file:
             file.write(
                 f'\n[builder_image]\nrepository = "{shelf.address}/{NAME}"\nhost = "host-a"\n'
-                "tries = 3\npause = 1\ndeadline = 120\n"
+                "tries = 3\npause = 1\ndeadline = 300\n"
             )
         for worker in made.workers.values():
             auth = shelf.credentials(worker.directory / "registry.json")
