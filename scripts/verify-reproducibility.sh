@@ -43,10 +43,14 @@ for place in "$one" "$two"; do
     git clone --quiet --no-hardlinks "$root" "$place" </dev/null
     git -C "$place" checkout --quiet --detach "$commit" </dev/null
 done
-# A submodule that this recipe needs comes from the checkout, at the commit's own gitlinks.
-if [[ -s $root/derivative-maker/.git ]]; then
+# A submodule that the recipe needs is taken from the checkout, as it is there: build.sh looks whether that is its gitlink.
+if grep -q '^DERIVATIVE_' "$root/config/$recipe.conf" 2>/dev/null && [[ -e $root/derivative-maker/.git ]]; then
+    modules=$(git -C "$root/derivative-maker" rev-parse --absolute-git-dir)
     for place in "$one" "$two"; do
-        git -C "$place" -c protocol.file.allow=always submodule --quiet update --init --recursive --reference "$root" </dev/null
+        git -C "$place" submodule --quiet init derivative-maker </dev/null
+        mkdir -p "$place/.git/modules"
+        cp -a "$modules" "$place/.git/modules/derivative-maker"
+        cp -a "$root/derivative-maker/." "$place/derivative-maker/"
     done
 fi
 # The builder image of a machine that bootstrapped its own is pinned in the tree only, not at the commit.

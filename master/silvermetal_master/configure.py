@@ -27,6 +27,7 @@ from silvermetal_master.schedulers import make_schedulers
 from silvermetal_master.services.presence import Presence
 from silvermetal_master.services.retention import Retention
 from silvermetal_master.services.shut_out import ShutOut
+from silvermetal_master.services.telling import telling_services
 from silvermetal_master.settings import LOGIN_SECRET, Settings, hook_secret, load
 from silvermetal_master.workers import make_workers
 
@@ -76,6 +77,7 @@ def make_services(settings: Settings, state: Path) -> list[Any]:
         ShutOut(hosts=str(settings.folder / "hosts")),
         Presence(state=str(state)),
         Retention(state=str(state), days=settings.retention.derived_days, mebibytes=settings.retention.derived_mib),
+        *telling_services(settings, str(state)),
         Monitoring(config=str(settings.folder), state=str(state)),
     ]
 
@@ -98,7 +100,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
         "workers": make_workers(settings),
         "builders": make_builders(settings, str(state)),
-        "schedulers": make_schedulers(settings),
+        "schedulers": make_schedulers(settings, str(state)),
         # Logs alone: build data holds statements and has no horizon.
         "configurators": [util.JanitorConfigurator(logHorizon=LOG_HORIZON, hour=3, dayOfWeek=6)],
         "services": make_services(settings, state),

@@ -50,7 +50,14 @@ def output_of(argv: Sequence[str], *, timeout: float, limit: int = _MAX_FILE, cw
 
 
 def resolve_ref(url: str, ref: str, hint: str | None) -> str:
-    """Return the commit that ``ref`` names now, peeled. ``hint`` is what an event or a person said, or None.
+    """Return the commit alone that :func:`resolve` finds."""
+    return resolve(url, ref, hint)[1]
+
+
+def resolve(url: str, ref: str, hint: str | None) -> tuple[str, str]:
+    """Return the object that ``ref`` names now, and the commit that it peels to.
+
+    ``hint`` is what an event or a person said, or None.
 
     :raises PinningError: when there is no such ref, or the hint names neither the ref's object nor its commit.
     """
@@ -68,7 +75,7 @@ def resolve_ref(url: str, ref: str, hint: str | None) -> str:
         raise PinningError(f"{ref}: expected it in {url}, got no such ref; it may have been deleted")
     if hint and ref.startswith("refs/tags/") and hint not in (direct, peeled):
         raise PinningError(f"{ref}: expected {hint} (which the event named), got {commit}: the tag was moved")
-    return commit
+    return direct or commit, commit
 
 
 class Mirror:

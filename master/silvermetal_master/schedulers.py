@@ -2,8 +2,9 @@
 
 Rules:
 
-- Only changes of the category *tag* from our own hook start a verification; no poller (H10). Beside them a pushed
-  branch ``bump/…`` is verified, where policy does not ask for signatures: nothing here makes or moves such a branch.
+- Only changes of the category *tag*, from our own hooks or the reconciler, start a verification; no poller (H10).
+  Beside them a pushed branch ``bump/…`` is verified, where policy does not ask for signatures: nothing here makes or
+  moves such a branch.
 - A forced build takes a full commit and a full ref; a branch name as revision is refused.
 - The triggerables are started by ``verify`` alone.
 """
@@ -39,6 +40,7 @@ from silvermetal_master.settings import Settings
 from silvermetal_master.steps.attribute import trial_scheduler
 from silvermetal_master.steps.explain import explain_scheduler
 from silvermetal_master.steps.look_closer import excerpt_scheduler
+from silvermetal_master.tag_scheduler import TAG_SCHEDULER, TagScheduler
 from silvermetal_master.tag_signature import SignedTags
 
 
@@ -74,14 +76,15 @@ def _attribution(settings: Settings, hosts: list[str]) -> list[Any]:
     ]
 
 
-def make_schedulers(settings: Settings) -> list[Any]:
+def make_schedulers(settings: Settings, state: str) -> list[Any]:
     """All schedulers."""
     hosts = [h.host for h in active_hosts(settings)]
     reserve = [h.host for h in reserve_hosts(settings)]
     first = [h for h in hosts if h not in reserve]
     return [
-        schedulers.AnyBranchScheduler(
-            name="tags",
+        TagScheduler(
+            name=TAG_SCHEDULER,
+            state=state,
             change_filter=util.ChangeFilter(category=TAG_CATEGORY, repository=settings.repository.url),
             treeStableTimer=None,
             builderNames=[VERIFY],

@@ -27,6 +27,7 @@ from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
+from silvermetal_master.telling_settings import SMTP_SECRET, GiteaSettings, NoticesSettings, ReconcileSettings
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
@@ -92,17 +93,6 @@ class LedgerSettings(Record):
     origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\z")]
 
 
-class GiteaSettings(Record):
-    """``[gitea]``: where releases are published; without this table a tag ends with its verdict."""
-
-    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
-    owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
-    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
-    asked to."""
-
-
 class BuilderImageSettings(Record):
     """``[builder_image]``: who makes the image that a commit leaves to its ``docker/``, and where it is pushed."""
 
@@ -148,12 +138,14 @@ class File(Record):
     master: MasterSettings
     repository: RepositorySettings
     policy: PolicySettings = PolicySettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     attribution: AttributionSettings = AttributionSettings()
     variation: dict[Name, Variation] = {}
     """``[variation.<host>]``: what that host does otherwise on purpose."""
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    notices: NoticesSettings = NoticesSettings()
     release: ReleaseSettings | None = None
     retention: RetentionSettings = RetentionSettings()
     access: AccessSettings | None = None
@@ -168,11 +160,13 @@ class Settings:
         self.master = file.master
         self.repository = file.repository
         self.policy = file.policy
+        self.reconcile = file.reconcile
         self.attribution = file.attribution
         self.variation = file.variation
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.notices = file.notices
         self.release = file.release
         self.retention = file.retention
         self.access = file.access
@@ -252,8 +246,8 @@ MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
 LOGIN_SECRET = "gitea-login"  # noqa: S105 - the name of a secret, not the secret
-FROM_GITEA = frozenset({GITEA_TOKEN, LOGIN_SECRET})
-"""Secrets that Gitea makes: they cannot be made here."""
+FROM_ELSEWHERE = frozenset({GITEA_TOKEN, LOGIN_SECRET, SMTP_SECRET})
+"""Secrets that another server gives, and that cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -273,6 +267,7 @@ def needed_secrets(settings: Settings) -> list[str]:
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
+        *settings.notices.secrets,
         *([LOGIN_SECRET] if settings.access is not None else []),
         *(password_name(h.worker) for h in settings.hosts),
     ]

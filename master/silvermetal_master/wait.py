@@ -22,6 +22,7 @@ from silvermetal_proof.verdict import Verdict, render
 from silvermetal_master.attribution import PAGE, REPORT, report_of
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_master.run import STATE_FOLDER, config_of
+from silvermetal_master.tag_book import TagBook
 
 POLL_SECONDS = 0.2
 MAX_SHOWN = 20
@@ -34,19 +35,23 @@ class Ended:
     verdict: Verdict | None
     record: BuildRecord | None
     failed: str | None
+    tag: tuple[str, ...] = ()
+    """What became of the tag, a sentence each."""
 
 
 def wait_for(basedir: Path, ref: str, timeout: float) -> Ended | None:
     """Wait up to ``timeout`` seconds; None when nothing was recorded by then."""
-    store = BuildStore(basedir / STATE_FOLDER)
+    store, book = BuildStore(basedir / STATE_FOLDER), TagBook(basedir / STATE_FOLDER)
     end = time.monotonic() + timeout
     while True:
         note = store.newest(ref)
-        if note is not None and "build" in note:
-            record = store.record(note["build"])
-            return Ended(record.verdict, record, note.get("failed"))
         if note is not None:
-            return Ended(None, None, str(note["failed"]))
+            entry = book.entry(ref)
+            told = entry.told if entry is not None else ()
+            if "build" not in note:
+                return Ended(None, None, str(note["failed"]), told)
+            record = store.record(note["build"])
+            return Ended(record.verdict, record, note.get("failed"), told)
         if time.monotonic() >= end:
             return None
         time.sleep(POLL_SECONDS)
@@ -55,8 +60,9 @@ def wait_for(basedir: Path, ref: str, timeout: float) -> Ended | None:
 def describe(ended: Ended) -> str:
     """The end in lines for people, with the differing files where the bytes differ."""
     if ended.verdict is None or ended.record is None:
-        return f"no verdict: {ended.failed}\n"
+        return f"no verdict: {ended.failed}\n" + "".join(f"  tag: {line}\n" for line in ended.tag)
     text = render(ended.verdict)
+    text += "".join(f"  tag: {line}\n" for line in ended.tag)
     if ended.failed is not None:
         text += f"  since then, without a verdict: {ended.failed}\n"
     report = ended.record.file("difference.json")

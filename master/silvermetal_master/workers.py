@@ -33,6 +33,7 @@ def make_workers(settings: Settings) -> list[Any]:
             entry.worker,
             util.Secret(password_name(entry.worker)),
             max_builds=1,
+            missing_timeout=settings.notices.missing_after,
             public_key=entry.public_key,
             master_id=settings.master.id,
             entry=str(entry_file(settings.folder, entry.host)),

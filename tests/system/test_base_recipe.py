@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.base_recipe import PASSWD, RECIPE, STUBS, Answer, Bench, builder_image, load
 from tests.support.engine import private_engine
-from tests.support.upstream import TAG, Signer, has
+from tests.support.upstream import ARCHIVE, TAG, Signer, has
 
 pytestmark = pytest.mark.system
 EPOCH = "1784070038"
@@ -169,6 +169,7 @@ def digest(answer: Answer) -> str:
     return hashlib.sha256(answer.iso.read_bytes()).hexdigest()
 
 
+@pytest.mark.bench
 def test_two_builds_are_alike_and_without_the_excludes_they_are_not(bench: Bench, good: Answer) -> None:
     assert digest(bench.build()) == digest(good)
 
@@ -203,7 +204,7 @@ def misbehaving(bench: Bench) -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize(("how", "code", "says"), [
     ("prompt", 3, ["prompt:", "the build failed with exit code 1"]),
     ("reprepro-255", 3, ["reprepro: reprepro failed in a way", "exit code 255"]),
-    ("missing-tool", 3, ["missing-tool: the builder image lacks a program"]),
+    pytest.param("missing-tool", 3, ["missing-tool: the builder image lacks a program"], marks=pytest.mark.bench),
     ("swallowed", 3, ["swallowed: derivative-maker hid a failure behind the exit code 0"]),
     ("fails-late", 3, ["derivative-maker ended with exit code 7", "the build failed with exit code 7"]),
     ("ignores-changelog", 4, ["SOURCE_DATE_EPOCH: the image is of 1784156438, expected 1784070038"]),
@@ -215,10 +216,12 @@ def test_upstream_fails(bench: Bench, misbehaving: Callable[[str], None], how: s
 
 def test_upstream_hangs_and_is_ended_at_the_deadline(bench: Bench, misbehaving: Callable[[str], None]) -> None:
     misbehaving("hang")
-    ends(bench, bench.build(timeout=8), 124, "the build did not end within 8 seconds")
+    ends(bench, bench.build(timeout=6), 124, "the build did not end within 6 seconds")
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sign", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.bench), (signal.SIGTERM, 143)]
+)
 def test_a_signal_ends_a_build_that_hangs(
     bench: Bench, misbehaving: Callable[[str], None], sign: int, code: int
 ) -> None:
@@ -227,6 +230,7 @@ def test_a_signal_ends_a_build_that_hangs(
     ends(bench, bench.build(mark=mark), code)
 
 
+@pytest.mark.bench
 def test_reprepros_harmless_complaint_is_let_pass(bench: Bench, misbehaving: Callable[[str], None]) -> None:
     misbehaving("reprepro-harmless")
     assert bench.build().code == 0
@@ -313,3 +317,15 @@ def test_the_cache_is_one_volume_for_all_builds(bench: Bench, good: Answer) -> N
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert names.stdout.split() == ["silvermetal-apt-cache"]
+
+
+def test_a_second_build_under_planned_variation_is_the_same(bench: Bench) -> None:
+    place = bench.checkout()
+    done = subprocess.run(
+        [str(place / "scripts/verify-reproducibility.sh"), "--recipe", RECIPE],
+        env={**os.environ, "DOCKER_HOST": bench.engine.url, "BUILDER_IMAGE": bench.image,
+             "SILVERMETAL_SNAPSHOTS": ARCHIVE, "SILVERMETAL_NETWORK": "none"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=200,
+    )  # fmt: skip
+    assert (done.returncode, bench.leftovers()) == (0, []), done.stdout
+    assert "REPRODUCED on this machine" in done.stdout

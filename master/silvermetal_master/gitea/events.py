@@ -35,7 +35,7 @@ MOVED_CATEGORY = "tag-moved"
 DELETED_CATEGORY = "tag-deleted"
 BUMP_CATEGORY = "pin-bump"
 _BUMP = re.compile(r"\Arefs/heads/bump/[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}\Z")
-_TAG = re.compile(r"\Arefs/tags/(?P<name>[A-Za-z0-9][A-Za-z0-9._/+-]{0,200})\Z")
+TAG_REF = re.compile(r"\Arefs/tags/(?P<name>[A-Za-z0-9][A-Za-z0-9._/+-]{0,200})\Z")
 _OBJECT = re.compile(r"\A[0-9a-f]{40}\Z")
 _NOTHING = "0" * 40
 
@@ -58,7 +58,7 @@ def changes_of(event: str, payload: Any, *, repository: str, tags: str) -> list[
     ref, after = payload.get("ref"), payload.get("after")
     if not isinstance(ref, str) or not isinstance(after, str) or not _OBJECT.match(after):
         raise ValueError("push event: expected `ref` and a 40-hex `after`")
-    match = _TAG.match(ref)
+    match = TAG_REF.match(ref)
     before = payload.get("before")
     if not isinstance(before, str) or not _OBJECT.match(before):
         before = _NOTHING

@@ -63,6 +63,7 @@ def decide(case: Case) -> Verdict:
         commit=request.commit,
         recipe=request.recipe,
         pins=request.pins,
+        tag=request.tag,
         policy=case.policy,
         hosts=tuple(e.result for e in examined),
         drift=finding.drifted,

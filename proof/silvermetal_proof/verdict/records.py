@@ -48,6 +48,31 @@ class Policy(Record):
     """A release asks for the level; a development build is only warned."""
 
 
+class TagSeen(Record):
+    """What the master found of the tag that it built: the object that the ref named, and whose signature held."""
+
+    object: Commit
+    """The tag object of an annotated tag, the commit of a lightweight one."""
+    annotated: bool
+    signature: Literal["ssh", "openpgp"] | None = None
+    """None: no signature was asked for and none was checked."""
+    signer: Annotated[Line, Field(max_length=201)] | None = None
+    """The principal of an SSH key, the user id of an OpenPGP key, as the master's own settings name it."""
+    key: Annotated[Line, Field(max_length=100)] | None = None
+    """The key's fingerprint."""
+
+    @property
+    def told(self) -> str:
+        """A sentence for people."""
+        if self.signer is not None:
+            return f"signed by {self.signer} ({self.signature} key {self.key})"
+        return (
+            "an annotated tag without a signature that was checked"
+            if self.annotated
+            else "a lightweight tag, not signed"
+        )
+
+
 class BuildRequest(Record):
     """What the master asked of every host."""
 
@@ -61,6 +86,8 @@ class BuildRequest(Record):
     """Inputs that pins fix, by the names that :func:`silvermetal_proof.verdict.drift.inputs_of` gives."""
     nonces: dict[Name, Hex64]
     """Host to its own nonce."""
+    tag: TagSeen | None = None
+    """Only for a tag."""
     variations: dict[Name, Variation] = {}
     """Host to what it was asked to do otherwise; most do nothing."""
     attribution: BuildId | None = None
@@ -139,6 +166,8 @@ class Verdict(Record):
     commit: Commit
     recipe: Name
     pins: Sha256
+    tag: TagSeen | None = None
+    """Of a tag: its object and who signed it."""
     policy: Policy
     hosts: tuple[HostResult, ...]
     drift: tuple[DriftedInput, ...] = ()

@@ -34,6 +34,8 @@ def render(verdict: Verdict) -> str:
         f"  ref {verdict.ref}, commit {verdict.commit}, recipe {verdict.recipe}",
         f"  independence {level.name} ({level.meaning}), quorum {verdict.policy.quorum}, decided {verdict.decided}",
     ]
+    if verdict.tag is not None:
+        lines.append(f"  tag object {verdict.tag.object}, {printable(verdict.tag.told, 400)}")
     for result in verdict.hosts:
         lines += _host(result)
     lines += [f"  - {reason}" for reason in verdict.reasons]

@@ -1,4 +1,4 @@
-"""A stand-in for Gitea's releases: the endpoints that we use, on a port of its own.
+"""A stand-in for Gitea's releases and commit statuses: the endpoints that we use, on a port of its own.
 
 Rules:
 
@@ -30,10 +30,14 @@ class Gitea:
         self.token = token
         self.releases: dict[int, dict[str, Any]] = {}
         self.files: dict[int, bytes] = {}
+        self.statuses: list[tuple[str, dict[str, Any]]] = []
+        """Commit and status, oldest first."""
         self.wrong: list[str] = []
         self.calls: list[str] = []
         self.faults: dict[int, str] = {}
         """Number of the call, from 0, to what goes wrong with it."""
+        self.down = False
+        """Answer 502 to everything."""
         self.refuse: tuple[int, str] | None = None
         """What uploads are answered with."""
         self.lock = threading.Lock()
@@ -80,6 +84,8 @@ class Gitea:
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any, raw: bytes) -> tuple[int, Any]:
         parts = [unquote(p) for p in path.split("/")[6:]]
+        if parts[:1] == ["statuses"]:
+            return self._statuses(method, parts[1], query, body)
         if parts[:1] != ["releases"]:
             return 404, {"message": "no such page"}
         if len(parts) == 1:
@@ -99,6 +105,25 @@ class Gitea:
             release["assets"] = [a for a in release["assets"] if a["id"] != int(parts[3])]
             return 204, None
         return 200, release["assets"]
+
+    def _statuses(self, method: str, commit: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        of_commit = [s for c, s in self.statuses if c == commit]
+        if method == "GET":
+            page, limit = int(query.get("page", 1)), int(query.get("limit", 30))
+            return 200, of_commit[::-1][(page - 1) * limit : page * limit]
+        if body["state"] not in ("pending", "success", "error", "failure", "warning"):
+            return 400, {"message": "no such state"}
+        number = self.number()
+        made = {
+            "id": number,
+            "status": body["state"],
+            "created_at": AT,
+            "updated_at": AT,
+            "url": f"{self.url}/s/{number}",
+        }
+        made |= {name: body.get(name, "") for name in ("context", "description", "target_url")}
+        self.statuses.append((commit, made))
+        return 201, made
 
     def _collection(self, method: str, repository: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         if method == "GET":
@@ -144,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
                 status, message = gitea.refuse
                 self._send(status, json.dumps({"message": message}).encode())
                 return fault
-            if fault == "error":
+            if fault == "error" or gitea.down:
                 self._send(502, b"{}")
                 return fault
             if address.path.startswith("/attachments/"):

@@ -36,7 +36,7 @@ def test_the_doors_that_inject_changes_are_closed(config: dict[str, Any]) -> Non
     assert set(config["www"]["change_hook_dialects"]) == {"gitea"}
     kinds = sorted(type(s).__name__ for s in config["schedulers"])
     assert not [k for k in kinds if k.startswith("Try")]
-    assert set(kinds) == {"AnyBranchScheduler", "ForceScheduler", "Triggerable"}
+    assert set(kinds) == {"AnyBranchScheduler", "TagScheduler", "ForceScheduler", "Triggerable"}
     assert config["www"].get("allowed_origins") is None
 
 
