@@ -203,7 +203,7 @@ def misbehaving(bench: Bench) -> Iterator[Callable[[str], None]]:
 
 @pytest.mark.parametrize(("how", "code", "says"), [
     ("prompt", 3, ["prompt:", "the build failed with exit code 1"]),
-    ("reprepro-255", 3, ["reprepro: reprepro failed in a way", "exit code 255"]),
+    pytest.param("reprepro-255", 3, ["reprepro: reprepro failed in a way", "exit code 255"], marks=pytest.mark.bench),
     pytest.param("missing-tool", 3, ["missing-tool: the builder image lacks a program"], marks=pytest.mark.bench),
     ("swallowed", 3, ["swallowed: derivative-maker hid a failure behind the exit code 0"]),
     ("fails-late", 3, ["derivative-maker ended with exit code 7", "the build failed with exit code 7"]),
@@ -212,6 +212,22 @@ def misbehaving(bench: Bench) -> Iterator[Callable[[str], None]]:
 def test_upstream_fails(bench: Bench, misbehaving: Callable[[str], None], how: str, code: int, says: list[str]) -> None:
     misbehaving(how)
     ends(bench, bench.build(), code, *says)
+
+
+def test_it_is_the_date_in_the_image_that_refuses_it(bench: Bench, misbehaving: Callable[[str], None]) -> None:
+    """The lever of the epoch, broken by hand: without the look at the image, another date would be signed for."""
+
+    def blind(place: Path) -> None:
+        file = place / "scripts/recipes/silvermetal-base/host.sh"
+        text = file.read_text()
+        look = '[[ -z $found || $found == "$epoch" ]]'
+        assert look in text
+        file.write_text(text.replace(look, "true"))
+
+    misbehaving("ignores-changelog")
+    answer = bench.build(before=blind)
+    assert answer.code == 0, answer.said
+    assert answer.info["EFFECTIVE_SOURCE_DATE_EPOCH"] == "1784156438" != answer.info["SOURCE_DATE_EPOCH"]
 
 
 def test_upstream_hangs_and_is_ended_at_the_deadline(bench: Bench, misbehaving: Callable[[str], None]) -> None:
