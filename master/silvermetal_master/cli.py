@@ -209,6 +209,18 @@ def run(basedir: Path) -> None:
 
 @main.command()
 @click.argument("basedir", type=_PATH)
+@click.option("--clean", is_flag=True, help="Let what runs come to its verdict first; begin nothing new.")
+@click.option("--timeout", default=90.0, show_default=True, help="Seconds to wait for the end.")
+@_ends_cleanly
+def stop(basedir: Path, clean: bool, timeout: float) -> None:
+    """Stop the master in BASEDIR; return when it is gone. Without --clean, what runs is asked for again later."""
+    from silvermetal_master.stopping import stop as end
+
+    click.echo("stopped" if end(basedir, clean=clean, timeout=timeout) else "no master runs there")
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
 @click.option("--ref", required=True, help="Such as refs/tags/v1.")
 @click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait.")
 @click.option("--copy-to", type=_PATH, default=None, help="Copy verdict, statements, ledger and explanation here.")

@@ -20,6 +20,7 @@ from silvermetal_master.connections import use_tls
 from silvermetal_master.database import engine_settings
 from silvermetal_master.gitea.events import GiteaEvents
 from silvermetal_master.gitea.other_forges import GitHubTags, GitLabTags
+from silvermetal_master.heartbeat import Heartbeat
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
 from silvermetal_master.settings import Settings, hook_secret, load
@@ -76,6 +77,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "schedulers": make_schedulers(settings),
         # Logs alone: build data holds statements and has no horizon.
         "configurators": [util.JanitorConfigurator(logHorizon=LOG_HORIZON, hour=3, dayOfWeek=6)],
+        "services": [Heartbeat()],
         "logMaxSize": MAX_LOG_BYTES,
         "logMaxTailSize": LOG_TAIL_BYTES,
         "www": _www(settings),

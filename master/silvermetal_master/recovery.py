@@ -40,6 +40,9 @@ def hold_alone(basedir: Path) -> int:
         raise SettingsError(
             f"{basedir}: expected no other master in this folder, got one that runs; stop it first"
         ) from None
+    # For `silvermetal-master stop`: only who holds the lock is believed to be this process.
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
     os.set_inheritable(descriptor, True)
     return descriptor
 
