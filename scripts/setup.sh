@@ -42,7 +42,8 @@ vm_needs=(qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.ext4:e2fsp
 test_needs=(
     xorriso:xorriso mksquashfs:squashfs-tools tar2sqfs:squashfs-tools-ng mcopy:mtools mkfs.vfat:dosfstools
     /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf faketime:faketime disorderfs:disorderfs fakeroot:fakeroot
-    docker-compose:docker-compose curl:curl genisoimage:genisoimage grub-mkrescue:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin
+    genisoimage:genisoimage grub-mkrescue:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin
+    lb:live-build /usr/lib/ISOLINUX/isohdpfx.bin:isolinux docker-compose:docker-compose curl:curl
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
 )
 needs=("${demo_needs[@]}")

@@ -13,10 +13,10 @@ import click
 from rich.console import Console
 
 from .cli import PATH, bounded, opened, write_text
+from .image.opening import layers_within
 from .leaks import HITS, SHORTEST, Words, search
 from .levers import audit, read_build_info
 from .limits import Limits
-from .manifest import layers_within
 from .normalise import normalise
 from .report.terminal import clean
 

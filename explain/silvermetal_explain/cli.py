@@ -18,15 +18,17 @@ from typing import Any
 import click
 from rich.console import Console
 
+from . import excerpts, recorded
 from . import manifest as manifests
 from .compare import Comparer
 from .diagnosis import Diagnosis, diagnose
-from .errors import ExplainError, Unreadable
+from .errors import ExplainError
 from .image.iso9660 import Iso
 from .image.opening import open_iso
 from .image.source import FileSource
+from .jsonfile import read_json, write
 from .limits import MIB, Limits, guard
-from .manifest import RecordedIso
+from .recorded import RecordedIso
 from .report import document, terminal
 
 PATH = click.Path(path_type=Path, dir_okay=False)
@@ -70,8 +72,8 @@ def opened(path: Path, limits: Limits) -> Iso:
 
 
 def _either(path: Path, limits: Limits, excerpt: Path | None) -> Iso | RecordedIso:
-    if manifests.is_manifest(path):
-        return manifests.load(path, limits, excerpt)
+    if recorded.is_manifest(path):
+        return recorded.load(path, limits, excerpt)
     return opened(path, limits)
 
 
@@ -105,7 +107,7 @@ def map_command(iso: Path, as_json: bool, limits: Limits) -> int:
 @bounded
 def manifest_command(iso: Path, output: Path, limits: Limits) -> int:
     """Write what ISO holds, without its bytes, for comparing across hosts."""
-    manifests.write(manifests.make(opened(iso, limits), iso.name), output)
+    write(manifests.make(opened(iso, limits), iso.name), output)
     return 0
 
 
@@ -129,13 +131,9 @@ def manifest_command(iso: Path, output: Path, limits: Limits) -> int:
 )
 @bounded
 def excerpt_command(iso: Path, want: Path, output: Path, each: int, together: int, limits: Limits) -> int:
-    """Write the first bytes of those files that a diff of manifests found to differ."""
-    wanted = manifests.read_json(want, "diff report")
-    try:
-        paths = [str(d["layer_path"]) for d in wanted["differences"] if d["what"] == "content"]
-    except (KeyError, TypeError) as error:
-        raise Unreadable(f"{want}: got a report without {error}, expected the JSON of `silvermetal diff`") from None
-    manifests.write(manifests.excerpts_of(opened(iso, limits), paths, each, together), output)
+    """Write a piece of each file that a diff of manifests found to differ, from where it begins to."""
+    wanted = excerpts.wanted_in(read_json(want, "diff report"), str(want))
+    write(excerpts.take(opened(iso, limits), wanted, each, together), output)
     return 0
 
 
@@ -144,10 +142,10 @@ def compared(
     b: Path,
     limits: Limits,
     labels: tuple[str, str] = ("", ""),
-    excerpts: tuple[Path | None, Path | None] = (None, None),
+    pieces: tuple[Path | None, Path | None] = (None, None),
 ) -> Diagnosis:
     """Two images, each an ISO or a manifest, diagnosed."""
-    left, right = _either(a, limits, excerpts[0]), _either(b, limits, excerpts[1])
+    left, right = _either(a, limits, pieces[0]), _either(b, limits, pieces[1])
     if isinstance(left, RecordedIso) != isinstance(right, RecordedIso):
         left, right = (_recorded(i, p, limits) for i, p in ((left, a), (right, b)))
     comparison = Comparer(limits).images(left, right)
@@ -159,7 +157,7 @@ def _recorded(image: Iso | RecordedIso, path: Path, limits: Limits) -> RecordedI
     """An ISO beside a manifest is compared by its own manifest."""
     if isinstance(image, RecordedIso):
         return image
-    return manifests.from_document(json.loads(json.dumps(manifests.make(image, path.name))), str(path), limits, None)
+    return recorded.from_document(json.loads(json.dumps(manifests.make(image, path.name))), str(path), limits, None)
 
 
 @click.command("diff")

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .errors import ExplainError, Unreadable
+from .excerpts import CONTEXT, Piece
 from .image import dates
 from .image.iso9660 import Iso
 from .image.layer import ARROW, FOLLOWS, Entry, Field, Layer
-from .image.source import Window, equal
+from .image.source import BLOCK, Window, equal, first_difference
 from .limits import Limits
-from .manifest import RecordedIso, child_of, region_digests
+from .manifest import region_digests
+from .recorded import Recorded, RecordedIso, child_of
 
 CONTENT = "content"
 ORDER = "order of files"
@@ -46,6 +48,7 @@ class Difference:
     remedy: str = ""
     layers: tuple[Layer, Layer] | None = None
     entries: tuple[Entry, Entry] | None = None
+    differs_from: int | None = None  # at or before the first byte that differs in the file, as far as it is known
 
 
 @dataclass
@@ -235,6 +238,7 @@ class Comparer:
                 mine.path,
                 layers=(a, b),
                 entries=(mine, theirs),
+                differs_from=_first_block(mine, theirs),
             ),
             role,
         )
@@ -283,18 +287,36 @@ def regions_of(image: Iso | RecordedIso) -> list[tuple[str, int, int, str]]:
     return image.regions if isinstance(image, RecordedIso) else region_digests(image)
 
 
-def contents(difference: Difference, limit: int) -> tuple[bytes, bytes] | None:
-    """The first bytes of a differing file on both sides, where they can be had."""
+def contents(difference: Difference, limit: int) -> tuple[Piece, Piece] | None:
+    """A piece of a differing file on both sides, where it can be had: its beginning, or from where it differs."""
     if difference.layers is None or difference.entries is None:
         return None
-    found = []
-    for layer, entry in zip(difference.layers, difference.entries, strict=True):
-        try:
-            source = layer.open(entry)
-            found.append(source.read(0, min(source.size, limit)))
-        except ExplainError:
-            return None
-    return found[0], found[1]
+    (a, b), (x, y) = difference.layers, difference.entries
+    try:
+        if isinstance(a, Recorded) and isinstance(b, Recorded):
+            found = a.piece(x), b.piece(y)
+            return found if found[0].at == found[1].at else None
+        one, two = a.open(x), b.open(y)
+        at = 0
+        if min(one.size, two.size) > limit:
+            difference.differs_from = first_difference(one, two)
+            at = max(0, difference.differs_from - CONTEXT) if difference.differs_from >= limit else 0
+        return (
+            Piece(at, one.read(at, min(one.size - at, limit))),
+            Piece(at, two.read(at, min(two.size - at, limit))),
+        )
+    except ExplainError:
+        return None
+
+
+def _first_block(a: Entry, b: Entry) -> int | None:
+    """Where two files begin to differ, by the checksums that a manifest tells."""
+    if not a.blocks or not b.blocks:
+        return None
+    common = min(len(a.blocks), len(b.blocks))
+    return next(
+        (i // 8 * BLOCK for i in range(0, common, 8) if a.blocks[i : i + 8] != b.blocks[i : i + 8]), common // 8 * BLOCK
+    )
 
 
 def _value(fields: Iterable[Field], name: str) -> str | None:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ TIME_LOW, TIME_HIGH = 946_684_800, 2_208_988_800  # 2000 to 2040
 def examine(a: bytes, b: bytes, limit: int, host_a: str = "", host_b: str = "") -> Finding:
     """Shape and evidence of the difference between `a` and `b`."""
     if a == b:
-        return "beyond the part that was looked at", [f"the first {len(a)} bytes are equal"]
+        return "beyond the part that was looked at", [f"the {len(a)} bytes that were looked at are equal"]
     for test in (_compressed, _zip, _ar, _tar, _pyc, _elf, _pe):
         found = test(a, b, limit, host_a, host_b)
         if found:
@@ -41,8 +42,10 @@ def examine(a: bytes, b: bytes, limit: int, host_a: str = "", host_b: str = "") 
 def _text(data: bytes) -> str | None:
     if b"\0" in data[:65536]:
         return None
+    # A piece of a file may begin or end within a character.
+    begun = next((i for i, byte in enumerate(data[:4]) if byte & 0xC0 != 0x80), 0)
     try:
-        return data.decode()
+        return codecs.getincrementaldecoder("utf-8")().decode(data[begun:])
     except UnicodeDecodeError:
         return None
 

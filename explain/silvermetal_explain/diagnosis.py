@@ -65,7 +65,9 @@ def diagnose(
             pair = contents(d, limits.text)
             if pair is not None:
                 examined += 1
-                d.shape, d.evidence = examine(*pair, limits.text, *hosts)
+                d.shape, d.evidence = examine(pair[0].data, pair[1].data, limits.text, *hosts)
+                if pair[0].at:
+                    d.evidence.insert(0, f"looked at from byte {pair[0].at} on; positions below count from there")
                 d.a, d.b = _values(d)
         elif d.kind in ("text", "bytes", "uuid", "date") and hosts[0] and (hosts[0] in d.a or hosts[1] in d.b):
             d.shape = "host name"

@@ -3,31 +3,25 @@
 Rules:
 - A manifest answers every question that `compare` asks; only the contents of differing files are missing, and those
   travel as excerpts, bounded.
-- A manifest from another host is hostile input as well: it is bounded, and every row is checked.
+- Digests are cut to `DIGEST` hex digits (ADR 0015): they find a file that differs, the verdict never rests on them.
+- A longer file comes with a checksum of each of its blocks, so that the piece can be asked for that differs.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
-from .errors import LimitExceeded, Unreadable
+from .excerpts import Piece, row
 from .image.iso9660 import Iso
-from .image.layer import Entry, Field, Layer
-from .image.opening import inside
-from .image.source import BytesSource, Source, Window, sha256
+from .image.layer import Layer
+from .image.opening import layers_within
+from .image.source import Window, sha256
 from .image.squashfs import Squashfs
-from .limits import Limits
 from .regions import Region, named, resolve
 
-VERSION = 1
-LARGEST = 192 << 20
+VERSION = 2
+DIGEST = 32  # hex digits: 128 bits
 HASHED = 4 << 20
 # Small settings travel with the manifest: mostly one of them differs, and then its bytes tell the cause at once.
 SMALL, SMALL_TOGETHER = 1024, 256 << 10
@@ -50,20 +44,9 @@ def region_digests(iso: Iso) -> list[tuple[str, int, int, str]]:
             or ": directory " in region.name
             or region.length > HASHED
         )
-        digest = "" if plain else sha256(Window(iso.source, region.start, region.length))
+        digest = "" if plain else sha256(Window(iso.source, region.start, region.length))[:DIGEST]
         found.append((region.name, region.start, region.length, digest))
     return found
-
-
-def layers_within(layer: Layer) -> Iterator[Layer]:
-    """A layer, its further trees, and everything inside it, depth first."""
-    yield layer
-    for tree in layer.trees:
-        yield from layers_within(tree)
-    for entry in list(layer.entries.values()):
-        child = inside(layer, entry)
-        if child is not None:
-            yield from layers_within(child)
 
 
 def make(iso: Iso, name: str) -> dict[str, Any]:
@@ -74,13 +57,14 @@ def make(iso: Iso, name: str) -> dict[str, Any]:
         "silvermetal_manifest": VERSION,
         "identity": {"name": name, "size": iso.source.size, "sha256": sha256(iso.source), "volume": volume},
         "regions": [list(row) for row in region_digests(iso)],
-        "layers": [_row_of(layer) for layer in layers],
+        "layers": [_row_of(layer, {x.path for x in layers}) for layer in layers],
         "excerpts": _small_settings(layers),
     }
 
 
-def _small_settings(layers: list[Layer]) -> dict[str, str]:
-    found, left = {}, SMALL_TOGETHER
+def _small_settings(layers: list[Layer]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    left = SMALL_TOGETHER
     for layer in layers:
         if not isinstance(layer, Squashfs):
             continue
@@ -89,14 +73,15 @@ def _small_settings(layers: list[Layer]) -> dict[str, str]:
             left -= entry.size
             if left < 0:
                 break
-            found[layer.inner(entry)] = base64.b64encode(layer.open(entry).read(0, entry.size)).decode()
+            found[layer.inner(entry)] = row(Piece(0, layer.open(entry).read(0, entry.size)))
     return found
 
 
-def _row_of(layer: Layer) -> dict[str, Any]:
+def _row_of(layer: Layer, within: set[str]) -> dict[str, Any]:
     digests = dict(layer.hashes()) if layer.has_content else {}
     numbers = {path: i for i, path in enumerate(layer.entries)}
     order = [numbers[p] for p in layer.order()]
+    steps = [b - a for a, b in pairwise([0, *order])]  # mostly ones, which pack well
     return {
         "path": layer.path,
         "format": layer.format,
@@ -104,7 +89,7 @@ def _row_of(layer: Layer) -> dict[str, Any]:
         "content": layer.has_content,
         "trees": [t.path for t in layer.trees],
         "fields": [list(f) for f in layer.fields],
-        "order": order if order != list(range(len(numbers))) else None,
+        "order": steps if order != list(range(len(numbers))) else None,
         "entries": [
             [
                 e.path,
@@ -118,169 +103,10 @@ def _row_of(layer: Layer) -> dict[str, Any]:
                 e.rdev,
                 e.xattrs,
                 [list(f) for f in e.fields],
-                digests.get(p, ""),
+                digests.get(p, ("", ""))[0][:DIGEST],
+                # what is a layer is told from within
+                "" if layer.inner(e) in within else digests.get(p, ("", ""))[1],
             ]
             for p, e in layer.entries.items()
         ],
     }
-
-
-def write(document: dict[str, Any], path: Path) -> None:
-    """Compact JSON, by a temporary name; gzip without a date if the name ends in .gz."""
-    data = json.dumps(document, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode(
-        "utf-8", "surrogateescape"
-    )
-    if path.suffix == ".gz":
-        data = gzip.compress(data, 6, mtime=0)
-    handle, temporary = tempfile.mkstemp(dir=path.parent or Path(), prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def read_json(path: Path, what: str) -> Any:
-    """A JSON file, gzip or not, bounded."""
-    try:
-        with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as stream:
-            data = stream.read(LARGEST + 1)
-    except (OSError, EOFError) as error:
-        raise Unreadable(f"{path}: got {error}, expected a readable {what}") from None
-    if len(data) > LARGEST:
-        raise LimitExceeded(f"{path}: got more than {LARGEST} bytes, at most that is allowed in a {what}")
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{path}: got {error}, expected a {what} in JSON") from None
-
-
-def is_manifest(path: Path) -> bool:
-    """By the first bytes: an ISO begins with its system area, a manifest with a brace."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(2)
-    except OSError as error:
-        raise Unreadable(f"{path}: got {error.strerror}, expected a readable ISO or manifest") from None
-    return head[:1] == b"{" or head == b"\x1f\x8b"
-
-
-class Recorded(Layer):
-    """A layer as a manifest tells it."""
-
-    def __init__(self, row: dict[str, Any], limits: Limits, excerpts: dict[str, bytes]) -> None:
-        super().__init__(str(row["path"]), None, limits)
-        self.format, self.size, self.has_content = str(row["format"]), int(row["size"]), bool(row["content"])
-        self.fields = [Field(*f) for f in row["fields"]]
-        self.tree_names = [str(t) for t in row["trees"]]
-        self.children: dict[str, Recorded] = {}
-        self._excerpts = excerpts
-        for path, kind, mode, uid, gid, size, mtime, link, rdev, xattrs, fields, digest in row["entries"]:
-            entry = Entry(
-                str(path),
-                str(kind),
-                int(mode),
-                int(uid),
-                int(gid),
-                int(size),
-                mtime,
-                str(link),
-                int(rdev),
-                str(xattrs),
-                tuple(Field(*f) for f in fields),
-                None,
-                str(digest),
-            )
-            limits.check(f"{self.path or 'ISO'}: entries", len(self.entries) + 1, limits.entries)
-            self.entries[entry.path] = entry
-        names = list(self.entries)
-        self._order = [names[int(i)] for i in row["order"]] if row["order"] is not None else names
-
-    def open(self, entry: Entry) -> Source:
-        """The excerpt, where one came along."""
-        data = self._excerpts.get(self.inner(entry))
-        if data is None:
-            raise Unreadable(f"{self.inner(entry)}: got a manifest without this file's bytes, expected an excerpt")
-        return BytesSource(data)
-
-    def order(self) -> list[str]:
-        """As the reader saw it."""
-        return self._order
-
-
-class RecordedIso(Recorded):
-    """The outermost layer of a manifest."""
-
-    regions: list[tuple[str, int, int, str]]
-    identity: dict[str, Any]
-
-
-def load(path: Path, limits: Limits, excerpt: Path | None = None) -> RecordedIso:
-    """A manifest, checked."""
-    return from_document(read_json(path, "manifest"), str(path), limits, excerpt)
-
-
-def from_document(document: Any, path: str, limits: Limits, excerpt: Path | None) -> RecordedIso:
-    """The layers of a manifest that is already in memory."""
-    try:
-        if document["silvermetal_manifest"] != VERSION:
-            raise Unreadable(f"{path}: got manifest version {document['silvermetal_manifest']}, expected {VERSION}")
-        excerpts = _decoded(document["excerpts"]) | (load_excerpts(excerpt) if excerpt else {})
-        rows = document["layers"]
-        iso = RecordedIso(rows[0], limits, excerpts)
-        by_path: dict[str, Recorded] = {row["path"]: Recorded(row, limits, excerpts) for row in rows[1:]}
-        for layer in [iso, *by_path.values()]:
-            layer.trees = [by_path[t] for t in layer.tree_names]
-            layer.children = by_path
-        iso.regions = [(str(n), int(s), int(length), str(d)) for n, s, length, d in document["regions"]]
-        iso.identity = document["identity"]
-        iso.size = int(iso.identity["size"])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise Unreadable(
-            f"{path}: got a manifest with a wrong part ({error!r}), expected one made by `silvermetal manifest`"
-        ) from None
-    return iso
-
-
-def child_of(layer: Layer, entry: Entry) -> Layer | None:
-    """The layer within a file, whichever way the outer one came."""
-    if isinstance(layer, Recorded):
-        return layer.children.get(layer.inner(entry))
-    return inside(layer, entry)
-
-
-def excerpts_of(iso: Iso, wanted: list[str], each: int, together: int) -> dict[str, Any]:
-    """The first bytes of the wanted files, as far as the budget goes."""
-    left, found = together, {}
-    for layer in layers_within(iso):
-        if not layer.has_content:
-            continue
-        for entry in layer.entries.values():
-            path = layer.inner(entry)
-            if entry.type != "f" or path not in wanted or left <= 0:
-                continue
-            source = layer.open(entry)
-            data = source.read(0, min(source.size, each, left))
-            left -= len(data)
-            found[path] = base64.b64encode(data).decode()
-    return {"silvermetal_excerpts": VERSION, "files": found}
-
-
-def _decoded(files: dict[str, str]) -> dict[str, bytes]:
-    return {str(k): base64.b64decode(v) for k, v in files.items()}
-
-
-def load_excerpts(path: Path) -> dict[str, bytes]:
-    """The bytes by layer path."""
-    document = read_json(path, "file of excerpts")
-    try:
-        return _decoded(document["files"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Unreadable(f"{path}: got {error!r}, expected excerpts made by `silvermetal excerpt`") from None

@@ -21,12 +21,12 @@ from silvermetal_proof.host import HostEntry
 from silvermetal_master import steps
 from silvermetal_master.host_build import on_host
 from silvermetal_master.settings import Settings
+from silvermetal_master.steps.explain import explain_scheduler
+from silvermetal_master.steps.look_closer import excerpt_scheduler
 
 VERIFY = "verify"
 ISO_SCHEDULER = "every-host-builds"
 TIE_SCHEDULER = "the-reserve-builds"
-EXPLAIN_SCHEDULER = "every-host-explains"
-EXCERPT_SCHEDULER = "every-host-shows-bytes"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
@@ -81,6 +81,7 @@ def reserve_hosts(settings: Settings) -> tuple[HostEntry, ...]:
 def _verify(settings: Settings, state: str) -> BuildFactory:
     common: dict[str, Any] = {"state": state}
     config = str(settings.folder)
+    hosts = [h.host for h in active_hosts(settings)]
     return BuildFactory(
         [
             steps.Pin(
@@ -101,8 +102,9 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
                 **common,
             ),
             steps.Judge(config=config, **common),
-            steps.Explain(schedulerNames=[EXPLAIN_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
-            steps.LookCloser(schedulerNames=[EXCERPT_SCHEDULER], deadline=EXPLAIN_DEADLINE, **common),
+            # Both ask two of these hosts: those that the verdict tells apart.
+            steps.Explain(schedulerNames=[explain_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
+            steps.LookCloser(schedulerNames=[excerpt_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
             *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
         ]

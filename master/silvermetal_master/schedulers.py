@@ -14,8 +14,6 @@ from typing import Any
 from buildbot.plugins import schedulers, util
 
 from silvermetal_master.builders import (
-    EXCERPT_SCHEDULER,
-    EXPLAIN_SCHEDULER,
     ISO_SCHEDULER,
     PUBLISH,
     PUBLISH_SCHEDULER,
@@ -31,6 +29,8 @@ from silvermetal_master.builders import (
 )
 from silvermetal_master.gitea.events import TAG_CATEGORY
 from silvermetal_master.settings import Settings
+from silvermetal_master.steps.explain import explain_scheduler
+from silvermetal_master.steps.look_closer import excerpt_scheduler
 
 
 def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
@@ -56,8 +56,8 @@ def make_schedulers(settings: Settings) -> list[Any]:
         ),
         schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
-        schedulers.Triggerable(name=EXPLAIN_SCHEDULER, builderNames=[explain_builder(h) for h in hosts]),
-        schedulers.Triggerable(name=EXCERPT_SCHEDULER, builderNames=[excerpt_builder(h) for h in hosts]),
+        *(schedulers.Triggerable(name=explain_scheduler(h), builderNames=[explain_builder(h)]) for h in hosts),
+        *(schedulers.Triggerable(name=excerpt_scheduler(h), builderNames=[excerpt_builder(h)]) for h in hosts),
         *_publishing(settings, hosts),
         schedulers.ForceScheduler(
             name="verify-a-commit",

@@ -8,6 +8,7 @@ import json
 
 import pytest
 from silvermetal_master.build_store import BuildStore
+from silvermetal_master.steps.look_closer import bound
 from silvermetal_proof.statement import Statement
 from silvermetal_proof.verdict import Outcome
 
@@ -91,6 +92,8 @@ def test_both_sides_bytes_are_on_the_builds_page(two_hosts: Service) -> None:
     assert "made by the hand of host-a" in page
     assert "made by the hand of host-b" in page
     record = BuildStore(two_hosts.state).record(verdict.build)
+    moved = sum(p.stat().st_size for kind in ("manifests", "excerpts") for p in record.file(kind).iterdir())
+    assert moved <= bound(verdict.hosts[0].size or 0), "ADR 0015"
     report = json.loads(record.file("difference.json").read_bytes())
     (payload,) = [d for d in report["differences"] if d["what"] == "content"]
     assert payload["layer_path"] == "payload"

@@ -50,3 +50,7 @@ def test_the_reserve_names_the_odd_one_out(with_reserve: Service) -> None:
     assert verdict.odd_one_out == "host-a"
     assert [h.host for h in verdict.hosts] == ["host-a", "host-b", "host-c"]
     with_reserve.wait_idle()
+    # The report is about the odd one out and one other; the third host is asked for nothing (ADR 0015).
+    asked = {f"{kind}@{host}" for kind in ("explain", "excerpt") for host in ("host-a", "host-b", "host-c")
+             if with_reserve.builds_of(f"{kind}@{host}")}  # fmt: skip
+    assert asked == {"explain@host-a", "explain@host-b", "excerpt@host-a", "excerpt@host-b"}

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -105,6 +105,8 @@ class Service:
     image: str
     workers: dict[str, TinyWorker] = field(default_factory=dict)
     master: Program | None = None
+    listens: ClassVar[str] = "127.0.0.1"
+    """Where the master takes workers; hosts with a network of their own come from elsewhere than the loopback."""
 
     @property
     def config(self) -> Path:
@@ -157,19 +159,28 @@ class Service:
         options |= {k.replace("_", "-"): v for k, v in policy.items()}
         argv = [f"{BIN}/silvermetal-master", "site", str(self.config), "--repository", str(self.repository)]
         argv += ["--recipe", RECIPE, "--url", f"http://127.0.0.1:{self.web}/"]
-        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface=127.0.0.1"]
+        argv += ["--web", f"tcp:{self.web}:interface=127.0.0.1", "--workers", f"tls:{self.pb}:interface={self.listens}"]
         for key, value in options.items():
             argv += [f"--{key}", str(value)]
         run(argv)
         for host in hosts:
             self.add_worker(host)
 
+    def master_seen_by(self, host: str) -> str:
+        """The master's address for ``host``."""
+        return "127.0.0.1"
+
+    def engine_of(self, host: str) -> str:
+        """The address of the engine that ``host`` uses."""
+        return self.engine
+
     def add_worker(self, host: str) -> None:
         directory, store = self.folder / host, self.folder / f"store-{host}"
         store.mkdir()
         password = secrets.token_hex(16)
         argv = [f"{BIN}/silvermetal-worker", "init", str(directory), "--name", host, "--host", host]
-        argv += ["--master", f"127.0.0.1:{self.pb}", "--store", str(store), "--docker-host", self.engine]
+        argv += ["--master", f"{self.master_seen_by(host)}:{self.pb}", "--store", str(store)]
+        argv += ["--docker-host", self.engine_of(host)]
         public = run(argv, input=password + "\n").strip()
         argv = [f"{BIN}/silvermetal-master", "enroll", str(self.config), host, "--public-key", public]
         argv += ["--operator", "op", "--site", "here", "--csr", str(directory / "keys" / "tls.csr")]

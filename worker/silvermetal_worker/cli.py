@@ -150,6 +150,26 @@ def doctor(directory: Path, checkout: Path, recipe: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a line.")
+@_ends_cleanly
+def hardware(as_json: bool) -> None:
+    """Print this machine's hardware identity, which an operator signs with `silvermetal enroll --dmi`.
+
+    Needs root: the product UUID is not readable for others. Exit code 5 where the machine tells none.
+    """
+    from silvermetal_worker.host import hardware as look
+
+    found = look()
+    if found is None:
+        raise WorkerError(
+            "hardware: expected a product UUID in /sys/class/dmi/id/product_uuid, got none; call this as root, on a "
+            "machine whose firmware has one (a container or some virtual machines have not: I2 is their best level)",
+            EXIT_HOST_NOT_READY,
+        )
+    click.echo(json.dumps({"dmi": found}) if as_json else found)
+
+
+@main.command()
 @click.option("--order", "order_file", type=_PATH, required=True)
 @click.option("--lock", type=_PATH, required=True)
 @click.option("--output", type=_PATH, required=True)

@@ -63,7 +63,8 @@ def _cpu_model() -> str:
     return printable(match[1].strip(), 200) if match else "unknown"
 
 
-def _dmi() -> str | None:
+def hardware() -> str | None:
+    """Application hash of the DMI product UUID: what an operator signs; None where the machine tells none."""
     uuid = _read("/sys/class/dmi/id/product_uuid")
     return None if not uuid or _NO_UUID.match(uuid) else application_hash(uuid)
 
@@ -86,7 +87,7 @@ def gather(engine: EngineFacts, *, started: datetime, finished: datetime) -> Hos
         ),
         cpu=Cpu(model=_cpu_model(), count=len(os.sched_getaffinity(0))),
         virtualisation=virtualisation(),
-        dmi=_dmi(),
+        dmi=hardware(),
         engine=Engine(name=engine.name, version=engine.version, id=engine.id),
         boot_time=_boot_time(started),
         started=format_time(started),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..limits import Limits
 from ..regions import Claim
-from .source import Source, equal, sha256
+from .source import Source, digests, equal, sha256
 
 ARROW = " → "
 CAUSE, FOLLOWS = "cause", "follows"
@@ -45,6 +45,7 @@ class Entry(NamedTuple):
     fields: tuple[Field, ...] = ()  # what the format keeps beyond these
     where: object = None  # the reader's own way to the content
     sha256: str = ""
+    blocks: str = ""  # checksums of its blocks, as a manifest tells them
 
 
 class Layer:
@@ -99,11 +100,11 @@ class Layer:
                 found.add(a.path)
         return found
 
-    def hashes(self) -> Iterator[tuple[str, str]]:
-        """Path and digest of every file with content, in the order that is cheapest to read."""
+    def hashes(self) -> Iterator[tuple[str, tuple[str, str]]]:
+        """Path, digest and block checksums of every file with content, in the order that is cheapest to read."""
         for path, entry in self.entries.items():
             if entry.type == "f":
-                yield path, sha256(self.open(entry))
+                yield path, digests(self.open(entry))
 
     def order(self) -> list[str]:
         """The paths in the order in which the layer holds them."""

@@ -7,6 +7,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import Unreadable
 from ..limits import Limits
 from .compression import sniff, stream
@@ -57,6 +59,17 @@ def inside(parent: Layer, entry: Entry) -> Layer | None:
     if not kind or (kind in STREAMS and not _initramfs_name(entry.path)):
         return None
     return read_layer(parent.inner(entry), source or parent.open(entry), parent.limits, kind)
+
+
+def layers_within(layer: Layer) -> Iterator[Layer]:
+    """A layer, its further trees, and everything inside it, depth first."""
+    yield layer
+    for tree in layer.trees:
+        yield from layers_within(tree)
+    for entry in list(layer.entries.values()):
+        child = inside(layer, entry)
+        if child is not None:
+            yield from layers_within(child)
 
 
 def _initramfs_name(path: str) -> bool:

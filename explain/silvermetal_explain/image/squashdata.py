@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ..errors import Unreadable
 from .layer import Entry, Layer
-from .source import BytesSource, Pairwise, Source, Spool
+from .source import BytesSource, Digests, Pairwise, Source, Spool, digests
 
 SPAN = 1 << 20
 KEPT = 4
@@ -120,7 +120,7 @@ class SquashData(Layer):
         """The first bytes, without decompressing the rest."""
         return next(self.blocks(entry), b"")[:length] if entry.size else b""
 
-    def hashes(self) -> Iterator[tuple[str, str]]:
+    def hashes(self) -> Iterator[tuple[str, tuple[str, str]]]:
         """Digests of all files, by fragment, then by position; decompressors run without the interpreter's lock."""
         whole: list[Entry] = []
         tails: list[Entry] = []
@@ -133,7 +133,7 @@ class SquashData(Layer):
         spent = sum(e.size for e in whole) + sum(e.size for e in tails)
         self.limits.check(f"{self.path}: bytes of all files", spent, self.limits.decompressed)
 
-        def of_group(group: list[Entry]) -> list[tuple[str, str]]:
+        def of_group(group: list[Entry]) -> list[tuple[str, tuple[str, str]]]:
             number = group[0].where.fragment
             data = b""
             if any(e.size for e in group):
@@ -149,14 +149,14 @@ class SquashData(Layer):
                 part = data[entry.where.offset : entry.where.offset + entry.size] if entry.size else b""
                 if len(part) != entry.size:
                     raise Unreadable(f"{self.path}: got {len(part)} bytes of {entry.path}, expected {entry.size}")
-                found.append((entry.path, hashlib.sha256(part).hexdigest()))
+                found.append((entry.path, digests(BytesSource(part))))
             return found
 
-        def of_file(entry: Entry) -> list[tuple[str, str]]:
-            digest = hashlib.sha256()
+        def of_file(entry: Entry) -> list[tuple[str, tuple[str, str]]]:
+            digest = Digests()
             for data in self.blocks(entry):
                 digest.update(data)
-            return [(entry.path, digest.hexdigest())]
+            return [(entry.path, digest.end())]
 
         with ThreadPoolExecutor(2) as pool:
             for found in pool.map(of_group, groups):

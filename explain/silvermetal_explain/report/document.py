@@ -32,6 +32,8 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         }
         if d.offset is not None:
             row["offset"] = d.offset
+        if d.differs_from is not None:
+            row["differs_from"] = d.differs_from
         if d.evidence:
             row["evidence"] = d.evidence
         if d.shape:

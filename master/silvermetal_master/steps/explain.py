@@ -2,10 +2,11 @@
 
 Rules:
 
-- Only after DIVERGED. Each host makes a manifest of what it built; the ISOs stay where they are.
+- Only after DIVERGED. The two hosts that the report is about make manifests of what they built, and no other host is
+  asked (ADR 0015); the ISOs stay where they are.
 - The comparison is ``silvermetal diff``, a process of its own (house rule 8) with a deadline; what it cannot do it
   says, and the verdict stands without it.
-- The first host is compared with each host that built something else; with an odd one out, that host with another.
+- The first host is compared with the first that built something else; with an odd one out, that host with another.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ from silvermetal_master.steps.rally import Rally
 DIFF_TIMEOUT = 600
 _DIFFER = 1
 MAX_REPORT_BYTES = 32 * 1024 * 1024
+
+
+def explain_scheduler(host: str) -> str:
+    """The name of the scheduler that asks one host for its manifest."""
+    return f"{host}-explains"
 
 
 def pair(verdict: Verdict) -> tuple[str, str]:
@@ -91,10 +97,11 @@ class Explain(Rally):
         if record is None or self.build.stopped:
             await self.say("nothing to explain")
             return SKIPPED
+        a, b = pair(record.verdict)
+        self.schedulerNames = [explain_scheduler(host) for host in (a, b)]
         if await self.rally() == CANCELLED:
             await self.say("stopped before the difference was explained")
             return WARNINGS
-        a, b = pair(record.verdict)
         missing = [h for h in (a, b) if not record.file("manifests/{host}.json.gz", h).exists()]
         if missing:
             await self.say(f"no explanation: {', '.join(missing)} sent no manifest of what it built")

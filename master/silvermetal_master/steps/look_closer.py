@@ -2,8 +2,10 @@
 
 Rules:
 
-- Only after the manifests were compared and only what they found to differ: the ISOs stay where they are.
-- Within a budget: manifests and excerpts together are one percent of one ISO, or half a MiB where that is more.
+- Only after the manifests were compared and only what they found to differ, from the two hosts that the report is
+  about: the ISOs stay where they are.
+- Within a budget (ADR 0015): manifests and excerpts together are one percent of one ISO, or `FLOOR_BYTES` where that is
+  more. Where the manifests took all of it, no bytes are asked for, and that is said.
 - Without it the explanation by manifests stands; what came is kept with the verdict.
 """
 
@@ -22,21 +24,39 @@ from silvermetal_master.steps.handover import WANTED_FILE
 
 SHARE = 100
 """One part in so many of an ISO may travel."""
-LEAST_BYTES, MOST_BYTES = 256 * 1024, 4 * 1024 * 1024
+FLOOR_BYTES = 256 * 1024
+"""What may travel for an ISO below 25 MiB, of which one percent is no more than a manifest."""
+LEAST_BYTES, MOST_BYTES = 1024, 4 * 1024 * 1024
+"""Of one host's files: below, nothing is asked for; above, nobody would read it."""
 MAX_FILES = 500
 
 
+def excerpt_scheduler(host: str) -> str:
+    """The name of the scheduler that asks one host for bytes."""
+    return f"{host}-shows-bytes"
+
+
+def bound(iso: int) -> int:
+    """Bytes that may travel to explain one build whose ISO has ``iso`` bytes."""
+    return max(FLOOR_BYTES, iso // SHARE)
+
+
 def budget(iso: int, moved: int) -> int:
-    """Bytes of files that each of two hosts may send; base64 makes them a third longer. All in bytes."""
-    return min(MOST_BYTES, max(LEAST_BYTES, (iso // SHARE - moved) // 4))
+    """Bytes of files that each of two hosts may send; base64 makes them a third longer. All in bytes; 0 is none."""
+    each = (bound(iso) - moved) // 4
+    return min(MOST_BYTES, each) if each >= LEAST_BYTES else 0
 
 
 def wanted(report: dict[str, Any], *, together: int) -> dict[str, Any] | None:
-    """What to ask for: the files whose content differs. None when there are none."""
+    """What to ask for: the files whose content differs, and from which byte on. None when there are none."""
     rows = report.get("differences")
     found = [d for d in rows if isinstance(d, dict)] if isinstance(rows, list) else []
-    paths = [d["layer_path"] for d in found if d.get("what") == "content" and isinstance(d.get("layer_path"), str)]
-    asked = [{"layer_path": path, "what": "content"} for path in paths[:MAX_FILES]]
+    files = [d for d in found if d.get("what") == "content" and isinstance(d.get("layer_path"), str)]
+    asked = []
+    for d in files[:MAX_FILES]:
+        asked.append({"layer_path": d["layer_path"], "what": "content"})
+        if isinstance(begins := d.get("differs_from"), int) and begins > 0:
+            asked[-1]["differs_from"] = begins
     return {"differences": asked, "together": together} if asked else None
 
 
@@ -54,26 +74,36 @@ class LookCloser(Explain):
         """Bytes that came for the explanation."""
         return sum(p.stat().st_size for kind in kinds for p in record.file(kind).glob("*.json.gz"))
 
-    def _ask(self, record: BuildRecord) -> bool:
-        """Write what is wanted; whether anything is."""
+    def _ask(self, record: BuildRecord) -> str:
+        """Write what is wanted; why nothing is, or an empty text."""
         report = self.load(record)
         size = max(h.size or 0 for h in record.verdict.hosts)
-        ask = wanted(report, together=budget(size, self._moved(record, ("manifests",)))) if report else None
+        moved = self._moved(record, ("manifests",))
+        together = budget(size, moved)
+        ask = wanted(report, together=together) if report else None
         if ask is None:
-            return False
+            return "no file's bytes to look at"
+        if not together:
+            return (
+                f"the explanation stays by names and digests: they took {moved} of {bound(size)} bytes that may travel"
+            )
         record.write(WANTED_FILE, canonical.encode(ask))
-        return True
+        return ""
 
     async def run(self) -> int:
         """Look, or say why not."""
         record = self._wanted()
-        if record is None or self.build.stopped or not await deferToThread(self._ask, record):
+        if record is None or self.build.stopped:
             await self.say("no file's bytes to look at")
             return SKIPPED
+        if why_not := await deferToThread(self._ask, record):
+            await self.say(why_not)
+            return SKIPPED
+        a, b = pair(record.verdict)
+        self.schedulerNames = [excerpt_scheduler(host) for host in (a, b)]
         if await self.rally() == CANCELLED:
             await self.say("stopped before the bytes were looked at")
             return WARNINGS
-        a, b = pair(record.verdict)
         if missing := [h for h in (a, b) if not record.file("excerpts/{host}.json.gz", h).exists()]:
             await self.say(f"the explanation stays by names and digests: {', '.join(missing)} sent no bytes")
             return WARNINGS

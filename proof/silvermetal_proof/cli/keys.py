@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from silvermetal_proof.cli.ends import End, Refused
+from silvermetal_proof.cli.ends import End, Refused, refuse
 from silvermetal_proof.statement import SigningKey
 
 
@@ -28,7 +28,7 @@ def keygen(file: Path, as_json: bool) -> None:
             stream.write(key.pem)
         file.with_name(f"{file.name}.pub").write_text(f"{key.public.hex}\n", encoding="ascii")
     except OSError as error:
-        raise Refused(End.UNREADABLE, file, f"expected a new file, got {error.strerror}") from None
+        refuse(Refused(End.UNREADABLE, file, f"expected a new file, got {error.strerror}"), as_json=as_json)
     if as_json:
         click.echo(json.dumps({"public": key.public.hex, "keyid": key.public.keyid}, sort_keys=True))
     else:

@@ -109,7 +109,11 @@ def verify_verdict(envelope: bytes, key: PublicKey) -> VerifiedVerdict:
 
     :raises SignatureError: when the signature does not hold. :raises MalformedError: when it contradicts itself.
     """
-    payload = verify(envelope, key, what="verdict")
+    return VerifiedVerdict(read_summary(verify(envelope, key, what="verdict")), sha256(envelope))
+
+
+def read_summary(payload: bytes) -> Verdict:
+    """The verdict in a summary whose signature is not looked at. :raises MalformedError: when it contradicts itself."""
     summary = _Summary.parse(payload, limit=MAX_VERDICT_BYTES, what="verdict")
     verdict = summary.predicate.verdict
     expected = _summary(verdict, summary.predicate.verifier.id)
@@ -121,4 +125,4 @@ def verify_verdict(envelope: bytes, key: PublicKey) -> VerifiedVerdict:
         raise MalformedError(
             f"verdict says {Outcome.REPRODUCED} without one agreed digest", expected="one digest", got="none or several"
         )
-    return VerifiedVerdict(verdict, sha256(envelope))
+    return verdict

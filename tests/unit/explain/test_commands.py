@@ -14,6 +14,7 @@ import click
 import pytest
 from silvermetal_explain.auditing import audit_command, normalise_command
 from silvermetal_explain.cli import diff_command, excerpt_command, manifest_command, map_command
+from silvermetal_explain.manifest import VERSION
 
 from tests.cases.catalogue import ALL
 from tests.cases.world import EPOCH, build, run
@@ -122,7 +123,7 @@ def test_exit_codes(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert call(diff_command, *pair).exit_code == 1
     assert call(diff_command, pair[0]).exit_code == 2
     assert call(diff_command, pair[0], tmp_path / "none.iso").exit_code == 3
-    (tmp_path / "odd.json").write_text('{"silvermetal_manifest": 1, "layers": [{}]}')
+    (tmp_path / "odd.json").write_text(f'{{"silvermetal_manifest": {VERSION}, "layers": [{{}}]}}')
     done = call(diff_command, tmp_path / "odd.json", tmp_path / "odd.json")
     assert done.exit_code == 3
     assert "expected one made by" in done.output

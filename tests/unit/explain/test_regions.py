@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -69,6 +70,65 @@ def test_every_byte_is_mapped_on_what_the_tools_make(maker: str, tmp_path: Path)
     assert any(r.name == "some/folder/a file with a long name.text" for r in regions)
     unknown = sum(r.length for r in regions if r.name == "unknown")
     assert unknown == 0 or "HFS" in maker, [r for r in regions if r.name == "unknown"]
+
+
+LIVE_BUILD = {
+    # image type, boot loaders, files that the boot loaders' own stages would have left
+    "hybrid": ("iso-hybrid", "syslinux,grub-efi", "isolinux/isolinux.bin"),
+    "grub": ("iso", "grub-pc,grub-efi", "boot/grub/grub_eltorito"),
+}
+
+
+@pytest.mark.parametrize("kind", LIVE_BUILD)
+def test_every_byte_is_mapped_on_what_live_build_makes(kind: str, tmp_path: Path) -> None:
+    needed = ("lb", "mksquashfs", "mkfs.vfat", "xorriso")
+    missing = [t for t in needed if shutil.which(t) is None] + [
+        f for f in ("/usr/lib/ISOLINUX/isohdpfx.bin",) if not Path(f).exists()
+    ]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    image_type, loaders, stage = LIVE_BUILD[kind]
+    run(tmp_path, "lb", "config", "--distribution", "bookworm", "--architecture", "amd64", "--build-with-chroot", "false",
+        "--bootloaders", loaders, "--binary-image", image_type, "--image-name", "small")  # fmt: skip
+    binary = tmp_path / "binary"
+    for folder in ("isolinux", "boot/grub", "live"):
+        (binary / folder).mkdir(parents=True)
+    (binary / stage).write_bytes(b"\xfa" * 8192)
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/hostname").write_text("live\n")
+    run(tmp_path, "mksquashfs", "root", "binary/live/filesystem.squashfs", "-quiet", "-no-progress")
+    run(tmp_path, "mkfs.vfat", "-C", "binary/boot/grub/efi.img", "1440")
+    (tmp_path / ".build/bootstrap").touch()  # the stages before are not needed for the last one
+    run(tmp_path, "lb", "binary_iso")
+    (out,) = tmp_path.glob("small-amd64*.iso")
+    regions = full_map(open_iso(FileSource(out), Limits()))
+    cover(regions, out.stat().st_size)
+    names = {r.name for r in regions}
+    assert {stage, ".disk/mkisofs", "live/filesystem.squashfs → inode table", "boot/grub/efi.img → FAT 1"} <= names
+    assert ("GPT: header" in names) == (kind == "hybrid")
+    assert [r for r in regions if r.name == "unknown"] == []
+
+
+def run(folder: Path, *argv: str) -> None:
+    """One tool, with the epoch, as live-build's own wrapper sets it."""
+    env = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "SOURCE_DATE_EPOCH": "1700000000", "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        argv, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, (argv, done.stdout[-500:], done.stderr[-1000:])
+
+
+def test_what_no_reader_knows_is_a_region_called_unknown(image: Path, tmp_path: Path) -> None:
+    known = full_map(open_iso(FileSource(image), Limits()))
+    gap = next(r for r in known if r.name == "padding (zeros)" and r.length >= 64)
+    data = bytearray(image.read_bytes())
+    data[gap.start + 8 : gap.start + 40] = b"something of another tool's own "
+    strange = tmp_path / "strange.iso"
+    strange.write_bytes(bytes(data) + b"and a tail " * 999)
+    regions = full_map(open_iso(FileSource(strange), Limits()))
+    cover(regions, strange.stat().st_size)
+    for byte in (gap.start + 8, len(data)):
+        assert next(r.name for r in regions if r.start <= byte < r.start + r.length) == "unknown"
 
 
 def test_the_layers_of_a_live_image_are_mapped_from_within(image: Path) -> None:

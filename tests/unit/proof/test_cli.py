@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from silvermetal_proof.digest import measure, sha256
 from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.pins import Pins
 from silvermetal_proof.statement import SigningKey, sign
+from silvermetal_proof.statement.schema import Dependency, DigestSet
 from silvermetal_proof.verdict import Outcome, Policy, decide, sign_verdict
 
-from tests.unit.proof.makers import A, B, C, Host, case, hex64, key_of, request
+from tests.unit.proof.makers import COMMIT, A, B, C, Host, case, hex64, key_of, request
 
 MASTER = key_of("master")
 ORIGIN = "example.org/ledger"
@@ -267,6 +269,43 @@ def test_inspect_shows_and_says_that_nothing_is_verified(tmp_path: Path) -> None
     assert result.exit_code == End.HOLDS
     assert "not verified here; `silvermetal verify` does" in result.stdout
     assert json.loads(run("inspect", "--json", str(tmp_path / "s.json")).stdout) == json.loads(A.payload)
+
+
+def test_inspect_tells_people_of_a_statement_what_was_built_and_on_which_machine(tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_bytes(A.envelope)
+    shown = run("inspect", str(tmp_path / "s.json")).stdout
+    evidence = A.evidence
+    for word in (f"host {A.name}, worker {A.worker}", f"sha256:{A.iso}", f"commit {COMMIT}", "ISO9660, bootable"):
+        assert word in shown, shown
+    rows = dict(re.findall(r"^    ([a-z()-]+(?: [a-z()]+)?) {2,}(.+)$", shown, re.MULTILINE))
+    assert rows["hardware (dmi)"] == evidence.dmi
+    assert rows["machine-id"] == evidence.machine_id
+    assert rows["engine"] == "docker 28.0, id engine-host-a"
+    assert "{" not in shown, "for people; --json is for programs"
+    without = A.but(evidence_changes={"dmi": None}).envelope
+    (tmp_path / "s.json").write_bytes(without)
+    assert "none: the machine tells no product UUID, so I2 at most" in run("inspect", str(tmp_path / "s.json")).stdout
+
+
+def test_inspect_counts_the_inputs_that_it_does_not_show(tmp_path: Path) -> None:
+    packages = tuple(Dependency(name=f"package p{n}", version="1") for n in range(40))
+    commit = Dependency(name="commit", digest=DigestSet(git_commit=COMMIT))
+    (tmp_path / "s.json").write_bytes(A.but(dependencies=(*packages, commit)).envelope)
+    shown = run("inspect", str(tmp_path / "s.json")).stdout
+    assert f"inputs, 41\n    commit {COMMIT}\n    package p0 1\n" in shown
+    assert "and 29 more (--json has all)" in shown
+
+
+@pytest.mark.parametrize("hosts", [(A, B), (A, B.but(iso=hex64("other")))], ids=["reproduced", "diverged"])
+def test_inspect_tells_people_of_a_verdict_what_it_says_and_each_machine(
+    tmp_path: Path, hosts: tuple[Host, ...]
+) -> None:
+    verdict = decide(case(*hosts))
+    (tmp_path / "v.json").write_bytes(sign_verdict(verdict, MASTER, "urn:silvermetal:master:test"))
+    shown = run("inspect", str(tmp_path / "v.json")).stdout
+    assert f"{verdict.outcome}: {verdict.summary}" in shown
+    assert shown.count("hardware (dmi)") == 2
+    assert A.evidence.boot_id in shown and B.evidence.boot_id in shown
 
 
 def _envelope(payload64: str) -> bytes:
