@@ -70,6 +70,8 @@ engine=${CONTAINER_ENGINE:-docker}
 [[ $engine == docker || $engine == podman ]] || die 2 "CONTAINER_ENGINE: got '$engine', expected docker or podman"
 if [[ -z $image ]]; then
     die 4 "the builder image is not pinned: config/builder-image.env has no BUILDER_IMAGE. Fill it with: scripts/bootstrap-builder.sh --load --pin"
+elif [[ $image == docker/ ]]; then
+    die 4 "BUILDER_IMAGE: got 'docker/', expected a digest: the commit leaves the image to its docker/, which a master makes and pins; by hand: BUILDER_IMAGE=\$(scripts/make-builder-image)"
 elif [[ ! $image =~ ^([a-z0-9][a-zA-Z0-9._:/-]*@)?sha256:[0-9a-f]{64}$ ]]; then
     die 4 "BUILDER_IMAGE: got '$image', expected name@sha256:<64 hex> or sha256:<64 hex>: a tag names whatever was pushed last. Find the digest with: $engine image inspect --format '{{index .RepoDigests 0}} {{.Id}}' '${image%%@*}'"
 fi

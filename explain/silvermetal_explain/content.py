@@ -114,11 +114,19 @@ def _members(kind: str, a: list[tuple[str, str, int]], b: list[tuple[str, str, i
     return f"{kind} members", [f"{n}: differs" for n in sorted(one.keys() | two.keys()) if one.get(n) != two.get(n)][:8]
 
 
+def _size(digits: bytes, base: int) -> int:
+    """A member's size. :raises ValueError: also for one below zero, by which a walk would stand still or go back."""
+    size = int(digits or b"0", base)
+    if size < 0:
+        raise ValueError(digits)
+    return size
+
+
 def _ar_rows(data: bytes) -> Iterator[tuple[str, str, int]]:
     at = 8
     while at + 60 <= len(data):
         head = data[at : at + 60]
-        size = int(head[48:58].strip() or b"0")
+        size = _size(head[48:58].strip(), 10)
         yield (
             head[:16].decode("latin-1").strip(),
             dates.unix(int(head[16:28].strip() or b"0")),
@@ -137,7 +145,7 @@ def _tar_rows(data: bytes) -> Iterator[tuple[str, str, int]]:
     at = 0
     while at + 512 <= len(data) and data[at]:
         head = data[at : at + 512]
-        size = int(head[124:136].strip(b"\0 ") or b"0", 8)
+        size = _size(head[124:136].strip(b"\0 "), 8)
         when = dates.unix(int(head[136:148].strip(b"\0 ") or b"0", 8))
         yield (
             head[:100].rstrip(b"\0").decode("latin-1"),
@@ -211,8 +219,9 @@ def _binary(a: bytes, b: bytes, host_a: str, host_b: str) -> Finding:
     first = _first(a, b)
     evidence = [f"first differing byte {first}: A {a[first : first + 16].hex(' ')}, B {b[first : first + 16].hex(' ')}"]
     strings = [[m.decode("latin-1") for m in PRINTABLE.findall(d)] for d in (a, b)]
+    known = [set(those) for those in strings]
     strings = (
-        [[s for s in those if s not in set(others)] for those, others in (strings, strings[::-1])]
+        [[s for s in those if s not in others] for those, others in zip(strings, known[::-1], strict=True)]
         if len(a) < 1 << 22
         else [[], []]
     )

@@ -1,14 +1,18 @@
 """A closer look at the few binary files that differ, by diffoscope where it is installed.
 
 Rules:
-- A process of its own, bounded in time and memory, output cut. Whatever it cannot do is a note, never a failure.
+- Processes of their own, bounded in time, memory, depth and output, and ended together: diffoscope starts others.
+- Whatever it cannot do is a note, never a failure.
 - Only files whose shape told nothing are handed on, the first few, each at most `LARGEST` bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -22,7 +26,9 @@ FILES = 5
 LARGEST = 32 << 20
 SECONDS = 60
 MEMORY = 1 << 30
+DISK = 256 << 20  # of one file that it writes
 LINES = 40
+OUTPUT = 64 << 10
 VAGUE = ("binary", "elf: binary", "pyc code", "random bytes", "text", "beyond")
 
 
@@ -73,19 +79,35 @@ def _run(tool: str, d: Difference) -> list[str]:
             "--no-progress",
             *paths,
         ]
+        return _bounded(argv, Path(folder))
+
+
+def _bounded(argv: list[str], folder: Path) -> list[str]:
+    said, complaint = folder / "said", folder / "complaint"
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TMPDIR": str(folder)}
+    with said.open("wb") as out, complaint.open("wb") as err:
         try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False, preexec_fn=_limits,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TMPDIR": folder},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return [f"diffoscope: stopped after {SECONDS} s"]
+            child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment,
+                                     preexec_fn=_limits, start_new_session=True)  # fmt: skip
         except OSError as error:
             return [f"diffoscope: not run, {error}"]
-    if done.returncode not in (0, 1):
-        return [f"diffoscope: exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()[-200:]}"]
-    lines = done.stdout.decode(errors="replace").splitlines()
-    return ["diffoscope says:", *lines[:LINES], *(["…"] if len(lines) > LINES else [])]
+        try:
+            code = child.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            return [f"diffoscope: stopped after {SECONDS} s"]
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+    lines = _begin(said).splitlines()
+    if code not in (0, 1) or not lines:  # Python also ends with 1 when memory runs out
+        return [f"diffoscope: exit code {code}: {_begin(complaint)[-200:]}"]
+    return ["diffoscope says:", *(line[:300] for line in lines[:LINES]), *(["…"] if len(lines) > LINES else [])]
+
+
+def _begin(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(OUTPUT).decode(errors="replace").strip()
 
 
 def _limits() -> None:
@@ -93,4 +115,4 @@ def _limits() -> None:
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
         _, hard = resource.getrlimit(kind)
         resource.setrlimit(kind, (MEMORY if hard in (-1, resource.RLIM_INFINITY) else min(MEMORY, hard), hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 20, 256 << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (DISK, DISK))

@@ -15,7 +15,7 @@ from .errors import Unreadable
 from .image.iso9660 import Iso
 from .image.layer import Entry, Layer
 from .image.opening import layers_within
-from .jsonfile import read_json
+from .jsonfile import number, read_json, text
 
 VERSION = 2
 CONTEXT = 4096
@@ -36,7 +36,7 @@ def wanted_in(report: Any, name: str) -> dict[str, int]:
     """
     try:
         rows = [d for d in report["differences"] if d["what"] == "content"]
-        return {str(d["layer_path"]): max(0, int(d.get("differs_from", 0))) for d in rows}
+        return {text(d["layer_path"]): max(0, number(d.get("differs_from", 0))) for d in rows}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{name}: got a report without {error}, expected the JSON of `silvermetal diff`") from None
 
@@ -49,8 +49,8 @@ def take(iso: Iso, wanted: dict[str, int], each: int, together: int) -> dict[str
             found += [(layer, e) for e in layer.entries.values() if e.type == "f" and layer.inner(e) in wanted]
     found.sort(key=lambda row: row[1].size)
     files = {}
-    for number, (layer, entry) in enumerate(found):
-        share = min(each, together // (len(found) - number))
+    for done, (layer, entry) in enumerate(found):
+        share = min(each, together // (len(found) - done))
         source = layer.open(entry)
         at = min(source.size, max(0, wanted[layer.inner(entry)] - CONTEXT))
         data = source.read(at, min(source.size - at, share))
@@ -66,7 +66,7 @@ def row(piece: Piece) -> list[Any]:
 
 def pieces(files: Any) -> dict[str, Piece]:
     """By layer path. :raises KeyError, TypeError, ValueError, AttributeError: when a part is wrong."""
-    return {str(k): Piece(max(0, int(at)), base64.b64decode(data)) for k, (at, data) in files.items()}
+    return {k: Piece(max(0, number(at)), base64.b64decode(text(data))) for k, (at, data) in files.items()}
 
 
 def load(path: Path) -> dict[str, Piece]:

@@ -54,3 +54,17 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"{path}: got {error}, expected a {what} in JSON") from None
+
+
+def text(value: object) -> str:
+    """A text and nothing else. :raises TypeError: for another type."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} where a text is expected")
+    return value
+
+
+def number(value: object) -> int:
+    """A whole number of 64 bits and nothing else. :raises TypeError: for another type or size."""
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise TypeError(f"{value!r:.40} where a number of 64 bits is expected")
+    return value

@@ -17,7 +17,7 @@ from .excerpts import Piece
 from .image.layer import Entry, Field, Layer
 from .image.opening import inside
 from .image.source import BytesSource, Source
-from .jsonfile import read_json
+from .jsonfile import number, read_json, text
 from .limits import Limits
 from .manifest import VERSION
 
@@ -32,37 +32,42 @@ def is_manifest(path: Path) -> bool:
     return head[:1] == b"{" or head == b"\x1f\x8b"
 
 
+def _field(row: list[object]) -> Field:
+    name, offset, kind, value, role = row
+    return Field(text(name), number(offset), text(kind), text(value), text(role))
+
+
 class Recorded(Layer):
     """A layer as a manifest tells it."""
 
     def __init__(self, row: dict[str, Any], limits: Limits, pieces: dict[str, Piece]) -> None:
-        super().__init__(str(row["path"]), None, limits)
-        self.format, self.size, self.has_content = str(row["format"]), int(row["size"]), bool(row["content"])
-        self.fields = [Field(*f) for f in row["fields"]]
-        self.tree_names = [str(t) for t in row["trees"]]
+        super().__init__(text(row["path"]), None, limits)
+        self.format, self.size, self.has_content = text(row["format"]), number(row["size"]), row["content"] is True
+        self.fields = [_field(f) for f in row["fields"]]
+        self.tree_names = [text(t) for t in row["trees"]]
         self.children: dict[str, Recorded] = {}
         self._pieces = pieces
         for path, kind, mode, uid, gid, size, mtime, link, rdev, xattrs, fields, digest, blocks in row["entries"]:
             entry = Entry(
-                str(path),
-                str(kind),
-                int(mode),
-                int(uid),
-                int(gid),
-                int(size),
-                mtime,
-                str(link),
-                int(rdev),
-                str(xattrs),
-                tuple(Field(*f) for f in fields),
+                text(path),
+                text(kind),
+                number(mode),
+                number(uid),
+                number(gid),
+                number(size),
+                None if mtime is None else number(mtime),
+                text(link),
+                number(rdev),
+                text(xattrs),
+                tuple(_field(f) for f in fields),
                 None,
-                str(digest),
-                str(blocks),
+                text(digest),
+                text(blocks),
             )
             limits.check(f"{self.path or 'ISO'}: entries", len(self.entries) + 1, limits.entries)
             self.entries[entry.path] = entry
         names = list(self.entries)
-        self._order = [names[i] for i in accumulate(map(int, row["order"]))] if row["order"] is not None else names
+        self._order = [names[i] for i in accumulate(map(number, row["order"]))] if row["order"] is not None else names
 
     def open(self, entry: Entry) -> Source:
         """The piece that came along, which need not be the whole file."""
@@ -104,9 +109,9 @@ def from_document(document: Any, path: str, limits: Limits, excerpt: Path | None
         for layer in [iso, *by_path.values()]:
             layer.trees = [by_path[t] for t in layer.tree_names]
             layer.children = by_path
-        iso.regions = [(str(n), int(s), int(length), str(d)) for n, s, length, d in document["regions"]]
-        iso.identity = document["identity"]
-        iso.size = int(iso.identity["size"])
+        iso.regions = [(text(n), number(s), number(length), text(d)) for n, s, length, d in document["regions"]]
+        iso.identity = {k: text(v) if k != "size" else number(v) for k, v in document["identity"].items()}
+        iso.size = number(iso.identity["size"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise Unreadable(
             f"{path}: got a manifest with a wrong part ({error!r}), expected one made by `silvermetal manifest`"

@@ -51,6 +51,7 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("number", re.compile(r"\b\d+(?:\.\d+)*\b")),
 )
 LINES = 4000
+WIDTH = 300
 
 
 def shape(a: str, b: str, host_a: str = "", host_b: str = "") -> str:
@@ -108,8 +109,8 @@ def _masked_permutation(a: list[str], b: list[str]) -> str:
 
 def _growth(a: list[str], b: list[str], host_a: str, host_b: str) -> str:
     """One side has lines more: whose are they?"""
-    only_a = [x for x in a if x not in set(b)] if len(a) < LINES else []
-    only_b = [x for x in b if x not in set(a)] if len(b) < LINES else []
+    in_a, in_b = set(a), set(b)
+    only_a, only_b = [x for x in a if x not in in_b], [x for x in b if x not in in_a]
     if (host_a and any(host_a in x for x in only_a)) or (host_b and any(host_b in x for x in only_b)):
         return "host name"
     return "more lines"
@@ -122,11 +123,19 @@ def changed(a: str, b: str, most: int = 12) -> list[str]:
     first = next((i for i, (p, q) in enumerate(zip(x, y, strict=False)) if p != q), min(len(x), len(y)))
     x, y = x[first : first + LINES], y[first : first + LINES]
     lines: list[str] = []
-    for line in difflib.unified_diff(x, y, "A", "B", lineterm="", n=0):
-        if line.startswith(("---", "+++", "@@")):
-            continue
-        lines.append(line[:300])
-        if len(lines) >= most:
-            lines.append("…")
-            break
+    for tag, a_from, a_to, b_from, b_to in difflib.SequenceMatcher(None, x, y).get_opcodes():
+        if tag != "equal":
+            minus, plus = _cut(x[a_from:a_to], y[b_from:b_to])
+            lines += [*(f"-{line}" for line in minus), *(f"+{line}" for line in plus)]
+        if len(lines) > most:
+            return [*lines[:most], "…"]
     return lines
+
+
+def _cut(a: list[str], b: list[str]) -> tuple[list[str], list[str]]:
+    """Lines that face each other, cut to `WIDTH` around the first place where they differ."""
+    for i in range(min(len(a), len(b))):
+        same = next((k for k, (p, q) in enumerate(zip(a[i], b[i], strict=False)) if p != q), min(len(a[i]), len(b[i])))
+        if same >= WIDTH // 2 and max(len(a[i]), len(b[i])) > WIDTH:
+            a[i], b[i] = (f"…{line[same - WIDTH // 4 :]}" for line in (a[i], b[i]))
+    return [line[:WIDTH] for line in a], [line[:WIDTH] for line in b]

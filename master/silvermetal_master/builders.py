@@ -30,6 +30,8 @@ TIE_SCHEDULER = "the-reserve-builds"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
+IMAGE_BUILDER = "builder-image"
+IMAGE_SCHEDULER = "the-builder-image-is-made"
 PUBLISH = "publish"
 PUBLISH_SCHEDULER = "the-release-is-published"
 PUBLISHER = "coordinator-0"
@@ -78,20 +80,79 @@ def reserve_hosts(settings: Settings) -> tuple[HostEntry, ...]:
     return tuple(h for h in active_hosts(settings) if h.host in settings.policy.reserve)
 
 
+def _see_to_image(settings: Settings, resolving: dict[str, Any]) -> list[Any]:
+    """The first step of ``verify``, where this master has images made."""
+    image = settings.builder_image
+    if image is None:
+        return []
+    bound: dict[str, Any] = {"tries": image.tries, "pause": image.pause, "deadline": image.deadline}
+    return [
+        steps.BuilderImage(schedulerNames=[IMAGE_SCHEDULER], repository_name=image.repository, **bound, **resolving)
+    ]
+
+
+def _checkout(settings: Settings) -> Git:
+    """A clean checkout of the commit."""
+    return Git(
+        name="checkout",
+        description=["checking out the commit"],
+        descriptionDone=["the commit is checked out"],
+        repourl=settings.repository.url,
+        mode="full",
+        method="clobber",
+        submodules=True,
+        alwaysUseLatest=False,
+        logEnviron=False,
+        timeout=GIT_SILENCE_SECONDS,
+        haltOnFailure=True,
+    )
+
+
+def _make_image(settings: Settings, state: str) -> list[Any]:
+    """``builder-image``; none where this master has no images made."""
+    image = settings.builder_image
+    entry = settings.host(image.host) if image is not None else None
+    if entry is None:
+        return []
+    factory = BuildFactory(
+        [
+            steps.HandoverImage(host=entry.host, state=state),
+            _checkout(settings),
+            steps.MakeImage(),
+            steps.CollectImage(state=state),
+        ]
+    )
+    return [
+        util.BuilderConfig(
+            name=IMAGE_BUILDER,
+            description=f"makes the builder image on {entry.host} and pushes it",
+            tags=["builder-image"],
+            workernames=[entry.worker],
+            factory=on_host(factory),
+            collapseRequests=False,
+        )
+    ]
+
+
 def _verify(settings: Settings, state: str) -> BuildFactory:
     common: dict[str, Any] = {"state": state}
     config = str(settings.folder)
+    resolving: dict[str, Any] = {
+        "repository": settings.repository.url,
+        "signers": str(settings.signers),
+        "signed_tags": settings.policy.signed_tags.value,
+        **common,
+    }
     hosts = [h.host for h in active_hosts(settings)]
     return BuildFactory(
         [
+            *_see_to_image(settings, resolving),
             steps.Pin(
-                repository=settings.repository.url,
                 recipe=settings.recipe,
                 workers={h.host: h.worker for h in active_hosts(settings)},
                 build_timeout=settings.policy.build_timeout,
-                signers=str(settings.signers),
-                signed_tags=settings.policy.signed_tags.value,
-                **common,
+                config=config,
+                **resolving,
             ),
             steps.FanOut(schedulerNames=[ISO_SCHEDULER], deadline=settings.policy.deadline, **common),
             steps.TieBreak(
@@ -130,19 +191,7 @@ def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
     return BuildFactory(
         [
             steps.Handover(host=host, state=state),
-            Git(
-                name="checkout",
-                description=["checking out the commit"],
-                descriptionDone=["the commit is checked out"],
-                repourl=settings.repository.url,
-                mode="full",
-                method="clobber",
-                submodules=True,
-                alwaysUseLatest=False,
-                logEnviron=False,
-                timeout=GIT_SILENCE_SECONDS,
-                haltOnFailure=True,
-            ),
+            _checkout(settings),
             steps.Preflight(),
             steps.Build(seconds=settings.policy.build_timeout),
             steps.Audit(),
@@ -231,4 +280,4 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 **common,
             ),
         ]
-    return builders + _publish(settings, state)
+    return builders + _make_image(settings, state) + _publish(settings, state)

@@ -2,42 +2,24 @@
 
 Rules:
 
-- A failure is one line on standard error, never a traceback. Exit codes: 0 done, 1 another verdict than REPRODUCED,
-  2 usage or settings, 3 no verdict in time, 4 the master did not answer.
+- How each ends is in :mod:`silvermetal_master.ends`; what is imported is what the command needs.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from silvermetal_proof import ProofError
 
-from silvermetal_master.errors import PinningError, SettingsError
+from silvermetal_master.cli_copies import backup, clean, restore
+from silvermetal_master.ends import EXIT_NO_ANSWER, EXIT_NO_VERDICT, EXIT_OTHER_VERDICT, ends_cleanly
+from silvermetal_master.errors import SettingsError
 
-EXIT_OTHER_VERDICT = 1
-EXIT_SETTINGS = 2
-EXIT_NO_VERDICT = 3
-EXIT_NO_ANSWER = 4
 _PATH = click.Path(path_type=Path)
-
-
-def _ends_cleanly(function: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        try:
-            function(*args, **kwargs)
-        except (SettingsError, PinningError, ProofError, OSError) as error:
-            click.echo(f"silvermetal-master: {error}", err=True)
-            sys.exit(EXIT_SETTINGS)
-
-    return wrapper
 
 
 @click.group()
@@ -52,12 +34,13 @@ def main() -> None:
 @click.option("--url", default="http://127.0.0.1:8010/", show_default=True, help="Where people find the web pages.")
 @click.option("--web", default="tcp:8010:interface=127.0.0.1", show_default=True, help="Twisted endpoint of the web.")
 @click.option("--workers", default="tls:9989:interface=127.0.0.1", show_default=True, help="Endpoint for workers.")
+@click.option("--database", default="sqlite:///state.sqlite", show_default=True, help="Its password is a secret file.")
 @click.option("--origin", default="silvermetal/ledger", show_default=True, help="The ledger's name.")
 @click.option("--quorum", default=2, show_default=True)
 @click.option("--min-independence", default=2, show_default=True)
 @click.option("--deadline", default=14400, show_default=True, help="Seconds for all hosts.")
 @click.option("--build-timeout", default=10800, show_default=True, help="Seconds for one build.")
-@_ends_cleanly
+@ends_cleanly
 def site(folder: Path, **values: Any) -> None:
     """Write the settings of a new installation into FOLDER, with new keys and secrets."""
     from silvermetal_master.site import write_site
@@ -74,7 +57,7 @@ def site(folder: Path, **values: Any) -> None:
 @click.option("--operator", required=True)
 @click.option("--site", "site_name", required=True)
 @click.option("--csr", type=_PATH, default=None, help="keys/tls.csr of the worker; needed where workers use TLS.")
-@_ends_cleanly
+@ends_cleanly
 def enroll(
     folder: Path, host: str, worker: str | None, public_key: str, operator: str, site_name: str, csr: Path | None
 ) -> None:
@@ -104,7 +87,7 @@ def enroll(
 @click.argument("folder", type=_PATH)
 @click.argument("host")
 @click.option("--csr", type=_PATH, required=True, help="keys/tls.csr of the worker.")
-@_ends_cleanly
+@ends_cleanly
 def admit(folder: Path, host: str, csr: Path) -> None:
     """Give the worker of an enrolled HOST a certificate: its first one, or a new one before the old one ends."""
     from silvermetal_master.authority import admit as sign_request
@@ -118,7 +101,7 @@ def admit(folder: Path, host: str, csr: Path) -> None:
 
 @main.command("renew")
 @click.argument("folder", type=_PATH)
-@_ends_cleanly
+@ends_cleanly
 def renew(folder: Path) -> None:
     """Make the worker port's certificate anew; the running master takes it for the next connection."""
     from silvermetal_master.authority import renew_server, server_file
@@ -129,7 +112,7 @@ def renew(folder: Path) -> None:
 
 @main.command("make-secrets")
 @click.argument("folder", type=_PATH)
-@_ends_cleanly
+@ends_cleanly
 def make_secrets(folder: Path) -> None:
     """Make the secrets that the settings in FOLDER need and that are missing."""
     from silvermetal_master.site import make_secrets as make
@@ -141,7 +124,7 @@ def make_secrets(folder: Path) -> None:
 @main.command()
 @click.argument("folder", type=_PATH)
 @click.argument("name")
-@_ends_cleanly
+@ends_cleanly
 def operator(folder: Path, name: str) -> None:
     """Let NAME start and stop builds by the web; the password is read from standard input."""
     from silvermetal_master.operators import OPERATORS, add_operator
@@ -153,7 +136,7 @@ def operator(folder: Path, name: str) -> None:
 @main.command()
 @click.argument("folder", type=_PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@_ends_cleanly
+@ends_cleanly
 def check(folder: Path, as_json: bool) -> None:
     """Check the settings in FOLDER, and the operators' signatures over its hosts."""
     from silvermetal_master.enrolments import check_enrolments
@@ -174,7 +157,7 @@ def check(folder: Path, as_json: bool) -> None:
 @click.argument("host")
 @click.option("--reason", required=True, help="One line; it stands in the entry.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@_ends_cleanly
+@ends_cleanly
 def revoke(folder: Path, host: str, reason: str, as_json: bool) -> None:
     """Shut HOST out from now on: what its key signs counts no more, also in a build that runs."""
     from silvermetal_master.enrolments import revoke as shut_out
@@ -183,13 +166,13 @@ def revoke(folder: Path, host: str, reason: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ok": True, "host": host, "revoked": entry.revoked}, sort_keys=True, indent=2))
         return
-    click.echo(f"host {host} is revoked since {entry.revoked}; restart the master to end its connection")
+    click.echo(f"host {host} is revoked since {entry.revoked}; a master that runs ends its connection now")
 
 
 @main.command()
 @click.argument("basedir", type=_PATH)
 @click.option("--config", type=_PATH, required=True, help="The folder of settings.")
-@_ends_cleanly
+@ends_cleanly
 def init(basedir: Path, config: Path) -> None:
     """Make the master's folder BASEDIR."""
     from silvermetal_master.run import init as make
@@ -199,7 +182,7 @@ def init(basedir: Path, config: Path) -> None:
 
 @main.command()
 @click.argument("basedir", type=_PATH)
-@_ends_cleanly
+@ends_cleanly
 def run(basedir: Path) -> None:
     """Run the master in BASEDIR, in the foreground."""
     from silvermetal_master.run import run as become
@@ -211,7 +194,7 @@ def run(basedir: Path) -> None:
 @click.argument("basedir", type=_PATH)
 @click.option("--clean", is_flag=True, help="Let what runs come to its verdict first; begin nothing new.")
 @click.option("--timeout", default=90.0, show_default=True, help="Seconds to wait for the end.")
-@_ends_cleanly
+@ends_cleanly
 def stop(basedir: Path, clean: bool, timeout: float) -> None:
     """Stop the master in BASEDIR; return when it is gone. Without --clean, what runs is asked for again later."""
     from silvermetal_master.stopping import stop as end
@@ -221,10 +204,35 @@ def stop(basedir: Path, clean: bool, timeout: float) -> None:
 
 @main.command()
 @click.argument("basedir", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@ends_cleanly
+def status(basedir: Path, as_json: bool) -> None:
+    """Say how the master in BASEDIR is: workers, queue, builds, verdicts, disk, ledger. Exit code 4 when it is down."""
+    from silvermetal_master.status import describe
+    from silvermetal_master.status import status as look
+
+    found = look(basedir)
+    click.echo(json.dumps(found, sort_keys=True, indent=2) if as_json else describe(found), nl=as_json)
+    sys.exit(0 if found["master"]["up"] else EXIT_NO_ANSWER)
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@ends_cleanly
+def upgrade(basedir: Path) -> None:
+    """Bring the folder of a stopped master, its database above all, to this version of the software."""
+    from silvermetal_master.run import upgrade_stopped
+
+    before, after = upgrade_stopped(basedir)
+    click.echo(f"{basedir}: database {after}, as before" if before == after else f"{basedir}: {before} to {after}")
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
 @click.option("--ref", required=True, help="Such as refs/tags/v1.")
 @click.option("--timeout", default=3600.0, show_default=True, help="Seconds to wait.")
 @click.option("--copy-to", type=_PATH, default=None, help="Copy verdict, statements, ledger and explanation here.")
-@_ends_cleanly
+@ends_cleanly
 def wait(basedir: Path, ref: str, timeout: float, copy_to: Path | None) -> None:
     """Wait for the verdict on a ref, and print it."""
     from silvermetal_master.wait import copy_out, describe, wait_for
@@ -243,7 +251,7 @@ def wait(basedir: Path, ref: str, timeout: float, copy_to: Path | None) -> None:
 @click.option("--url", required=True, help="The master's change hook.")
 @click.option("--secret-file", type=_PATH, required=True)
 @click.option("--repository-url", required=True)
-@_ends_cleanly
+@ends_cleanly
 def notify_push(url: str, secret_file: Path, repository_url: str) -> None:
     """Send post-receive's lines (standard input) to the master as signed push events."""
     from silvermetal_master.gitea.notify import notify
@@ -255,6 +263,10 @@ def notify_push(url: str, secret_file: Path, repository_url: str) -> None:
     if problems:
         sys.exit(EXIT_NO_ANSWER)
 
+
+main.add_command(backup)
+main.add_command(restore)
+main.add_command(clean)
 
 if __name__ == "__main__":
     main()

@@ -20,9 +20,13 @@ from silvermetal_master.connections import use_tls
 from silvermetal_master.database import engine_settings
 from silvermetal_master.gitea.events import GiteaEvents
 from silvermetal_master.gitea.other_forges import GitHubTags, GitLabTags
-from silvermetal_master.heartbeat import Heartbeat
+from silvermetal_master.monitoring.pages import Monitoring
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
+from silvermetal_master.services.heartbeat import Heartbeat
+from silvermetal_master.services.presence import Presence
+from silvermetal_master.services.retention import Retention
+from silvermetal_master.services.shut_out import ShutOut
 from silvermetal_master.settings import Settings, hook_secret, load
 from silvermetal_master.workers import make_workers
 
@@ -56,6 +60,17 @@ def _www(settings: Settings) -> dict[str, Any]:
     }
 
 
+def make_services(settings: Settings, state: Path) -> list[Any]:
+    """What the master does beside its builds."""
+    return [
+        Heartbeat(),
+        ShutOut(hosts=str(settings.folder / "hosts")),
+        Presence(state=str(state)),
+        Retention(state=str(state), days=settings.retention.derived_days, mebibytes=settings.retention.derived_mib),
+        Monitoring(config=str(settings.folder), state=str(state)),
+    ]
+
+
 def configure(folder: Path, state: Path) -> dict[str, Any]:
     """Return Buildbot's configuration for the settings in ``folder``; records of builds are kept in ``state``.
 
@@ -69,7 +84,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "buildbotURL": settings.master.url,
         "buildbotNetUsageData": None,
         "collapseRequests": False,
-        "db": engine_settings(settings.master.database),
+        "db": engine_settings(settings.database),
         "protocols": {"pb": {"port": settings.master.workers}},
         "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
         "workers": make_workers(settings),
@@ -77,7 +92,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "schedulers": make_schedulers(settings),
         # Logs alone: build data holds statements and has no horizon.
         "configurators": [util.JanitorConfigurator(logHorizon=LOG_HORIZON, hour=3, dayOfWeek=6)],
-        "services": [Heartbeat()],
+        "services": make_services(settings, state),
         "logMaxSize": MAX_LOG_BYTES,
         "logMaxTailSize": LOG_TAIL_BYTES,
         "www": _www(settings),

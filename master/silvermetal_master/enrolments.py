@@ -20,11 +20,7 @@ from silvermetal_proof.model import format_time
 
 from silvermetal_master.authority import worker_file
 from silvermetal_master.errors import SettingsError
-from silvermetal_master.settings import Settings, load
-
-
-def _path(folder: Path, host: str) -> Path:
-    return folder / "hosts" / f"{host}.toml"
+from silvermetal_master.settings import Settings, entry_file, load, read_entry
 
 
 def check_enrolments(folder: Path) -> tuple[Settings, list[dict[str, Any]]]:
@@ -34,16 +30,16 @@ def check_enrolments(folder: Path) -> tuple[Settings, list[dict[str, Any]]]:
     for entry in settings.hosts:
         unsigned = operator_signed(entry, settings.operators)
         if unsigned is not None and entry.revoked is None:
-            how = f"`silvermetal enroll {_path(folder, entry.host)} --key FILE` signs it"
+            how = f"`silvermetal enroll {entry_file(folder, entry.host)} --key FILE` signs it"
             if entry.operator_signature is not None:
                 raise SettingsError(
-                    f"{_path(folder, entry.host)}: operator_signature: expected one of operator {entry.operator} "
+                    f"{entry_file(folder, entry.host)}: operator_signature: expected one of operator {entry.operator} "
                     f"(master.toml, operators), got another: {unsigned}; {how}"
                 )
             if settings.policy.min_independence >= Level.I3:
                 raise SettingsError(
-                    f"{_path(folder, entry.host)}: expected an operator's signature, as policy.min_independence is "
-                    f"{settings.policy.min_independence}, got none: {unsigned}; {how}"
+                    f"{entry_file(folder, entry.host)}: expected an operator's signature, as policy.min_independence "
+                    f"is {settings.policy.min_independence}, got none: {unsigned}; {how}"
                 )
         found.append(
             {
@@ -59,14 +55,25 @@ def check_enrolments(folder: Path) -> tuple[Settings, list[dict[str, Any]]]:
     return settings, found
 
 
+def revoked_since(file: Path) -> str | None:
+    """Since when the host of this entry is revoked, as it stands on disk now; None when it is not.
+
+    An entry that is gone or cannot be read says why: who cannot be looked up is not let in.
+    """
+    try:
+        return read_entry(file).revoked
+    except SettingsError as error:
+        return str(error)
+
+
 def revoke(folder: Path, host: str, reason: str, now: datetime) -> HostEntry:
     """Write the revocation into the host's entry. :raises SettingsError: when there is none, or it is revoked."""
     entry = load(folder, secrets_needed=False, judging=True).host(host)
     if entry is None:
-        raise SettingsError(f"{_path(folder, host)}: expected an enrolled host, got none")
+        raise SettingsError(f"{entry_file(folder, host)}: expected an enrolled host, got none")
     if entry.revoked is not None:
         raise SettingsError(
-            f"{_path(folder, host)}: expected a host that is not revoked, got one revoked {entry.revoked}"
+            f"{entry_file(folder, host)}: expected a host that is not revoked, got one revoked {entry.revoked}"
         )
     changed = HostEntry.from_plain(
         {**entry.plain(), "revoked": format_time(now), "revocation_reason": reason}, what=f"host {host}"
@@ -75,6 +82,6 @@ def revoke(folder: Path, host: str, reason: str, now: datetime) -> HostEntry:
     lines = [
         f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in plain.items() if value is not None
     ]
-    write_durably(_path(folder, host), "".join(lines).encode(), replace=True)
+    write_durably(entry_file(folder, host), "".join(lines).encode(), replace=True)
     worker_file(folder, entry.worker).unlink(missing_ok=True)
     return changed

@@ -4,7 +4,7 @@ Rules:
 
 - The password alone is not enough: no answer, a wrong one or a late one ends the connection before the worker is
   attached, so no builder ever sees it and no order goes to it.
-- Where workers connect by TLS, the certificate must be this worker's own.
+- Where workers connect by TLS, the certificate must be this worker's own; a host whose entry is revoked now is refused.
 - The refusal is one line of the log with worker, address, expected and got; nothing of the answer is in it.
 - A connection that was lost while the worker attached leaves no worker that looks connected.
 """
@@ -24,6 +24,7 @@ from twisted.internet import defer
 from twisted.python import log
 
 from silvermetal_master.connections import check_certificate
+from silvermetal_master.enrolments import revoked_since
 
 SECONDS_TO_ANSWER = 120
 """Long enough for a slow or emulated host, whose answer is a command of its own."""
@@ -37,21 +38,39 @@ class HostWorker(Worker):
     master_id = ""
     tls: str | None = None
     """The folder of settings, where workers connect by TLS."""
+    entry: str | None = None
+    """The file of the host's entry, which is read at each connect."""
     tls_identity: str | None = None
     """Of the connection that is attached: subject and digest of its certificate."""
 
     def checkConfig(
-        self, name: str, password: Any, *, public_key: str, master_id: str, tls: str | None = None, **kwargs: Any
+        self,
+        name: str,
+        password: Any,
+        *,
+        public_key: str,
+        master_id: str,
+        tls: str | None = None,
+        entry: str | None = None,
+        **kwargs: Any,
     ) -> None:
         """Buildbot's check, and the key's form."""
         _ = PublicKey(public_key)
         super().checkConfig(name, password, **kwargs)
 
     def reconfigService(
-        self, name: str, password: Any, *, public_key: str, master_id: str, tls: str | None = None, **kwargs: Any
+        self,
+        name: str,
+        password: Any,
+        *,
+        public_key: str,
+        master_id: str,
+        tls: str | None = None,
+        entry: str | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Take the key from now on."""
-        self.public_key, self.master_id, self.tls = public_key, master_id, tls
+        self.public_key, self.master_id, self.tls, self.entry = public_key, master_id, tls, entry
         return super().reconfigService(name, password, **kwargs)
 
     def _ask(self, conn: Any) -> Generator[Any, Any, None]:
@@ -72,6 +91,8 @@ class HostWorker(Worker):
         """Attach the worker when it has proven its key; else end the connection."""
         identity = None
         try:
+            if self.entry is not None and (since := revoked_since(Path(self.entry))) is not None:
+                raise SignatureError("host's entry", expected="one that is not revoked", got=f"revoked {since}")
             if self.tls is not None:
                 identity = check_certificate(conn.mind.broker.transport, Path(self.tls), self.workername)
             yield from self._ask(conn)

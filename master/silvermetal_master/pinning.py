@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from silvermetal_proof.digest import sha256
 from silvermetal_proof.errors import printable
 from silvermetal_proof.pins import PackageLock, Pins, Recipe, make_pins, parse_recipe
 from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
+from silvermetal_proof.pins.pins import is_from_docker
 
 from silvermetal_master.errors import PinningError
 
@@ -131,6 +132,12 @@ class Mirror:
             return None
         return self._git("show", f"{commit}:{path}")
 
+    def objects(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
+        """Git's object ids of files, folders and submodules at a commit, by path; without those that are not there."""
+        listed = self._git("ls-tree", "-z", "--full-tree", commit, "--", *paths).decode(errors="replace")
+        entries = (line.partition("\t") for line in listed.split("\0") if line)
+        return {path: about.split(" ")[2] for about, _, path in entries}
+
     def commit_time(self, commit: str) -> int:
         """The committer's time, in seconds since 1970."""
         return int(self._git("show", "--no-patch", "--format=%ct", commit).strip())
@@ -165,8 +172,19 @@ def _lock(mirror: Mirror, commit: str, recipe: Recipe, folder: Path) -> tuple[by
     return data, "resolved"
 
 
-def pin(*, mirror: Mirror, ref: str, commit: str, recipe_name: str, folder: Path) -> Pinned:
-    """Gather every pin at ``commit``; ``folder`` takes the lock. :raises PinningError: with got and expected."""
+def pin(
+    *,
+    mirror: Mirror,
+    ref: str,
+    commit: str,
+    recipe_name: str,
+    folder: Path,
+    image_of: Callable[[Mirror, str], str] | None = None,
+) -> Pinned:
+    """Gather every pin at ``commit``; ``folder`` takes the lock. :raises PinningError: with got and expected.
+
+    ``image_of`` knows the image that was made from ``docker/`` at a commit, for one that leaves it to that.
+    """
     mirror.fetch(ref, commit)
 
     def required(path: str) -> bytes:
@@ -177,9 +195,12 @@ def pin(*, mirror: Mirror, ref: str, commit: str, recipe_name: str, folder: Path
 
     try:
         recipe = parse_recipe(required(f"config/{recipe_name}.conf"), recipe_name)
+        image = required("config/builder-image.env")
+        if image_of is not None and is_from_docker(image):
+            image = f"BUILDER_IMAGE={image_of(mirror, commit)}\n".encode()
         files = {
             "epoch": required("config/source-date-epoch.env"),
-            "image": required("config/builder-image.env"),
+            "image": image,
             "commit_time": mirror.commit_time(commit),
         }
         # The pins that cost nothing to check are checked before the lock, which takes seconds.

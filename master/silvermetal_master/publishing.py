@@ -11,9 +11,9 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-import hmac
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from silvermetal_proof import ProofError, canonical
 from silvermetal_proof import release as layout
@@ -32,7 +32,6 @@ from silvermetal_master.pinning import resolve_ref
 from silvermetal_master.settings import Settings
 from silvermetal_master.signing import master_key, open_ledger
 
-BLOCK_BYTES = 4 * 1024 * 1024
 INCOMING = "incoming.part"
 
 
@@ -96,21 +95,20 @@ def admitted(settings: Settings, store: BuildStore, record: BuildRecord, ref: st
     return this
 
 
-def check_iso(path: Path, this: Admitted) -> None:
-    """The bytes against the verdict and every worker's nonce-keyed digest, in one pass. :raises ProofError:"""
-    whole = hashlib.sha256()
-    keyed = {h: hmac.new(bytes.fromhex(s.predicate.nonce), digestmod="sha256") for h, s in this.statements.items()}
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            whole.update(block)
-            for mac in keyed.values():
-                mac.update(block)
-    if whole.hexdigest() != this.verdict.iso_sha256:
-        raise MalformedError("delivered ISO", expected=this.verdict.iso_sha256, got=whole.hexdigest())
-    for host, mac in keyed.items():
-        expected = this.statements[host].predicate.keyed_digest
-        if mac.hexdigest() != expected:
-            raise MalformedError(f"delivered ISO: keyed digest of {host}", expected=expected, got=mac.hexdigest())
+def order_to_check(path: Path, this: Admitted) -> dict[str, Any]:
+    """What :mod:`.gitea.transfer` is to hash: the ISO, plain and with every worker's nonce, in one pass."""
+    nonces = {host: statement.predicate.nonce for host, statement in this.statements.items()}
+    return {"do": "check", "path": str(path), "nonces": nonces}
+
+
+def check_digests(found: dict[str, Any], this: Admitted) -> None:
+    """What was hashed against the verdict and every worker's nonce-keyed digest. :raises ProofError:"""
+    if found["sha256"] != this.verdict.iso_sha256:
+        raise MalformedError("delivered ISO", expected=this.verdict.iso_sha256, got=found["sha256"])
+    for host, statement in this.statements.items():
+        expected, got = statement.predicate.keyed_digest, found["keyed"][host]
+        if got != expected:
+            raise MalformedError(f"delivered ISO: keyed digest of {host}", expected=expected, got=got)
 
 
 def _build_info(this: Admitted) -> bytes:

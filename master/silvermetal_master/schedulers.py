@@ -14,6 +14,8 @@ from typing import Any
 from buildbot.plugins import schedulers, util
 
 from silvermetal_master.builders import (
+    IMAGE_BUILDER,
+    IMAGE_SCHEDULER,
     ISO_SCHEDULER,
     PUBLISH,
     PUBLISH_SCHEDULER,
@@ -56,6 +58,11 @@ def make_schedulers(settings: Settings) -> list[Any]:
         ),
         schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
+        *(
+            [schedulers.Triggerable(name=IMAGE_SCHEDULER, builderNames=[IMAGE_BUILDER])]
+            if settings.builder_image is not None
+            else []
+        ),
         *(schedulers.Triggerable(name=explain_scheduler(h), builderNames=[explain_builder(h)]) for h in hosts),
         *(schedulers.Triggerable(name=excerpt_scheduler(h), builderNames=[excerpt_builder(h)]) for h in hosts),
         *_publishing(settings, hosts),

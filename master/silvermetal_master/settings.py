@@ -14,14 +14,17 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 from silvermetal_proof import ProofError
+from silvermetal_proof.builder_image import Repository
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
 
-from silvermetal_master.database import engine_settings
+from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
@@ -40,6 +43,8 @@ class MasterSettings(Record):
     database: Line = "sqlite:///state.sqlite"
     verifications: Annotated[int, Field(ge=1, le=64)] = 2
     """Verifications that may run at once."""
+    logs: Literal["text", "json"] = "text"
+    """The log's form: lines for people, or one JSON object a line."""
 
 
 class RepositorySettings(Record):
@@ -79,7 +84,30 @@ class GiteaSettings(Record):
     owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
     repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
     receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
-    """``HOST:PORT`` of the master at which a worker delivers the ISO; open only while one is asked to."""
+    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
+    asked to."""
+
+
+class BuilderImageSettings(Record):
+    """``[builder_image]``: who makes the image that a commit leaves to its ``docker/``, and where it is pushed."""
+
+    repository: Repository
+    """``REGISTRY/NAME``; the registry's credentials are in the host's worker.toml (``registry_auth``)."""
+    host: Name
+    """The enrolled host that makes it, with an engine of Docker's."""
+    tries: Annotated[int, Field(ge=1, le=20)] = 5
+    """How often the registry is asked before the build ends as INFRA."""
+    pause: Annotated[int, Field(ge=0, le=3600)] = 60
+    """Seconds between two tries."""
+    deadline: Annotated[int, Field(ge=10, le=86400)] = 2 * 3600
+    """Seconds in all, from asking the host to the digest."""
+
+
+class RetentionSettings(Record):
+    """``[retention]``: how long and how much of what is derived from builds stays; proofs stay for ever."""
+
+    derived_days: Annotated[int, Field(ge=1, le=36500)] = 365
+    derived_mib: Annotated[int, Field(ge=1, le=2**30)] = 20480
 
 
 class File(Record):
@@ -91,6 +119,8 @@ class File(Record):
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    retention: RetentionSettings = RetentionSettings()
+    builder_image: BuilderImageSettings | None = None
 
 
 class Settings:
@@ -104,6 +134,8 @@ class Settings:
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.retention = file.retention
+        self.builder_image = file.builder_image
         self.hosts = hosts
 
     @property
@@ -115,6 +147,11 @@ class Settings:
     def signers(self) -> Path:
         """The folder that says who may sign tags."""
         return self.folder / "signers"
+
+    @property
+    def database(self) -> str:
+        """The database's URL with its password: a secret."""
+        return with_password(self.master.database, self.secrets / DATABASE_PASSWORD)
 
     @property
     def recipe(self) -> str:
@@ -143,6 +180,16 @@ def _load(path: Path, kind: type[_R]) -> _R:
         raise SettingsError(str(error)) from None
 
 
+def entry_file(folder: Path, host: str) -> Path:
+    """Where a host's entry lies."""
+    return folder / "hosts" / f"{host}.toml"
+
+
+def read_entry(path: Path) -> HostEntry:
+    """One host's entry. :raises SettingsError: naming the file and the key."""
+    return _load(path, HostEntry)
+
+
 def password_name(worker: str) -> str:
     """The name of the secret that holds a worker's password."""
     return f"worker-{worker}"
@@ -150,6 +197,7 @@ def password_name(worker: str) -> str:
 
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
+DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -205,7 +253,7 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
             raise SettingsError(f"{path}: host: expected {path.stem} (the file's name), got {entry.host}")
     known = {entry.host for _, entry in hosts}
     for name in policy.reserve:
-        if name not in known:
+        if name not in known and not judging:
             raise SettingsError(f"{folder / 'master.toml'}: policy.reserve: expected an enrolled host, got {name}")
     quorum = policy.quorum
     usable = sum(1 for _, entry in hosts if entry.revoked is None and entry.host not in policy.reserve)
@@ -213,6 +261,23 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         raise SettingsError(
             f"{folder / 'master.toml'}: policy.quorum: expected at most the {usable} hosts asked first, of "
             f"{folder / 'hosts'}, got {quorum}"
+        )
+
+
+def _check_gitea(where: Path, file: File) -> None:
+    """Tokens travel by TLS, or stay on this machine."""
+    if file.gitea is None:
+        return
+    url = urlsplit(file.gitea.url)
+    if url.scheme != "https" and not is_loopback(url.hostname or ""):
+        raise SettingsError(
+            f"{where}: gitea.url: expected https, for a token goes there, got {file.gitea.url}; plain http is for this "
+            "machine's own loopback"
+        )
+    if not file.master.workers.startswith("tls:") and not is_loopback(file.gitea.receive.rpartition(":")[0]):
+        raise SettingsError(
+            f"{where}: gitea.receive: expected an address of the loopback where workers connect without TLS, got "
+            f"{file.gitea.receive}; set master.workers to tls:…"
         )
 
 
@@ -233,12 +298,19 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
+    _check_gitea(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:
-        engine_settings(file.master.database)
+        engine_settings(with_password(file.master.database, folder / "secrets" / DATABASE_PASSWORD))
     except SettingsError as error:
         raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)
+    maker = file.builder_image
+    if maker is not None and not judging and maker.host not in {e.host for _, e in hosts if e.revoked is None}:
+        raise SettingsError(
+            f"{folder / 'master.toml'}: builder_image.host: expected an enrolled host that is not revoked, got "
+            f"{maker.host}"
+        )
     settings = Settings(folder, file, tuple(entry for _, entry in hosts))
     if secrets_needed:
         _check_secrets(settings)

@@ -48,6 +48,7 @@ def write_site(
     web: str,
     workers: str,
     origin: str,
+    database: str = "sqlite:///state.sqlite",
     quorum: int = 2,
     min_independence: int = 2,
     deadline: int = 14400,
@@ -69,7 +70,13 @@ def write_site(
     tables = [
         _table(
             "master",
-            {"id": f"urn:silvermetal:master:{origin}".replace("/", "-"), "url": url, "web": web, "workers": workers},
+            {
+                "id": f"urn:silvermetal:master:{origin}".replace("/", "-"),
+                "url": url,
+                "web": web,
+                "workers": workers,
+                "database": database,
+            },
         ),
         _table("repository", {"url": repository, "recipe": recipe}),
         _table("policy", policy),
@@ -92,7 +99,8 @@ def make_secrets(folder: Path) -> list[str]:
 
     :raises SettingsError: when the settings themselves are wrong.
     """
-    settings = load(folder, secrets_needed=False)
+    # Before the first host is enrolled there are fewer than the quorum: that is for `check` to say.
+    settings = load(folder, secrets_needed=False, judging=True)
     made = []
     for name in needed_secrets(settings):
         # A token comes from Gitea and cannot be made here.

@@ -14,6 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from silvermetal_proof.digest import digest_of
+from silvermetal_proof.ledger.store import write_durably
+from silvermetal_proof.release import SUMS, format_sums
 from silvermetal_proof.verdict import Verdict, render
 
 from silvermetal_master.build_store import BuildRecord, BuildStore
@@ -70,7 +73,9 @@ def describe(ended: Ended) -> str:
 def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
     """Copy what anyone may have: statements, verdict, lock, pins, explanation, ledger, public keys; no secret.
 
-    The public keys are copied for convenience; who checks a release takes them from somewhere else.
+    The public keys are copied for convenience; who checks a release takes them from somewhere else. ``SHA256SUMS``
+    names every file, so that `silvermetal verify` and `sha256sum -c` see what is missing or another one; it proves
+    nothing.
     """
     if ended.record is None:
         return
@@ -80,11 +85,34 @@ def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
         if source.exists():
             shutil.copyfile(source, target / name)
     config = config_of(basedir)
-    for folder, source in (
-        ("statements", ended.record.file("statements")),
-        ("ledger", basedir / STATE_FOLDER / "ledger"),
-        ("keys", config / "hosts"),
-    ):
+    for folder, source in (("statements", ended.record.file("statements")), ("keys", config / "hosts")):
         if source.is_dir():
             shutil.copytree(source, target / folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*"))
     shutil.copyfile(config / "master.pub", target / "keys" / "master.pub")
+    _copy_ledger(basedir / STATE_FOLDER / "ledger", target / "ledger")
+    write_sums(target)
+
+
+def _copy_ledger(source: Path, target: Path) -> None:
+    """Checkpoint first: entries only grow, so that what it covers is there, whatever is appended meanwhile."""
+    if not (source / "checkpoint").exists():
+        return
+    (target / "entries").mkdir(parents=True, exist_ok=True)
+    checkpoint = (source / "checkpoint").read_bytes()
+    (target / "checkpoint").write_bytes(checkpoint)
+    _, _, size = checkpoint.partition(b"\n")
+    size, _, _ = size.partition(b"\n")
+    for index in range(int(size) if size.isdigit() else 0):
+        entry = source / "entries" / f"{index:012}"
+        # One that is missing is for whoever checks the copy to tell.
+        if entry.exists():
+            shutil.copyfile(entry, target / "entries" / entry.name)
+
+
+def write_sums(folder: Path) -> None:
+    """``SHA256SUMS`` of every file below ``folder``, in place of an older one."""
+    digests = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / SUMS):
+        with path.open("rb") as stream:
+            digests[str(path.relative_to(folder))] = digest_of(stream)
+    write_durably(folder / SUMS, format_sums(digests, below=True), replace=True)

@@ -16,7 +16,7 @@ from buildbot.worker.local import LocalWorker
 from silvermetal_master.builders import PUBLISHER, active_hosts, coordinator_names
 from silvermetal_master.connections import PREFIX
 from silvermetal_master.host_worker import HostWorker
-from silvermetal_master.settings import Settings, password_name
+from silvermetal_master.settings import Settings, entry_file, password_name
 
 
 class Coordinator(LocalWorker):
@@ -35,6 +35,7 @@ def make_workers(settings: Settings) -> list[Any]:
             max_builds=1,
             public_key=entry.public_key,
             master_id=settings.master.id,
+            entry=str(entry_file(settings.folder, entry.host)),
             tls=str(settings.folder) if settings.master.workers.startswith(PREFIX) else None,
             properties={"host": entry.host, "site": entry.site},
         )

@@ -32,6 +32,10 @@ class DownloadError(Exception):
     """A file could not be had."""
 
 
+class GoneError(DownloadError):
+    """The server has no such file."""
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         old, new = urllib.parse.urlsplit(req.full_url).scheme, urllib.parse.urlsplit(newurl).scheme
@@ -91,7 +95,8 @@ def fetch(base: str, name: str, folder: Path, *, limit: int, progress: Progress)
             if error.code == 416:
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code != 429:
-                raise DownloadError(f"{url}: expected 200, got {error.code}") from None
+                kind = GoneError if error.code in (404, 410) else DownloadError
+                raise kind(f"{url}: expected 200, got {error.code}") from None
             why = f"HTTP {error.code}"
         except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
             why = str(error)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from silvermetal_master.authority import worker_file
-from silvermetal_master.site import enrol, write_site
+from silvermetal_master.site import enrol, write_secret, write_site
 
 from silvermetal_demo.cell import Cell, Part
 from silvermetal_demo.command import Output
@@ -25,7 +25,8 @@ from silvermetal_demo.hosts import HostKind, HostPlan, PathsOnHost
 from silvermetal_demo.interrupt import Interrupt
 
 # Buildbot's numbers for results; everything else is no good end.
-SUCCESS, WARNINGS = 0, 1
+SUCCESS, WARNINGS, RETRY = 0, 1, 5
+ORIGIN = "silvermetal/demo"
 LOG_BYTES = 4 * 1024 * 1024
 
 
@@ -33,6 +34,15 @@ LOG_BYTES = 4 * 1024 * 1024
 class Ports:
     workers: int
     web: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """How far the release is: one of the three is said."""
+
+    url: str = ""
+    failed: str = ""
+    doing: str = ""
 
 
 class Master:
@@ -59,12 +69,35 @@ class Master:
             url=self.url,
             web=f"tcp:{self.ports.web}:interface={self.address}",
             workers=f"tls:{self.ports.workers}:interface={self.address}",
-            origin="silvermetal/demo",
+            origin=ORIGIN,
             quorum=2,
             min_independence=kind.independence,
             deadline=kind.build_deadline,
             build_timeout=kind.build_deadline - 60,
         )
+
+    def publish_on(self, url: str, owner: str, repository: str, *, receive: str, token: str) -> None:
+        """Where reproduced tags are released. Before the start."""
+        table = {"url": url, "owner": owner, "repository": repository, "receive": receive}
+        lines = "".join(f'{name} = "{value}"\n' for name, value in table.items())
+        settings = self.config / "master.toml"
+        settings.write_text(f"{settings.read_text(encoding='utf-8')}\n[gitea]\n{lines}", encoding="utf-8")
+        write_secret(self.config / "secrets" / "gitea-token", token.encode())
+
+    def publication(self) -> Publication:
+        """How far the builder `publish` is with the newest release."""
+        builds = (self._get("builders/publish/builds?order=-number&limit=1") or {}).get("builds", [])
+        if not builds or builds[0]["results"] == RETRY:
+            return Publication()
+        steps = (self._get(f"builds/{builds[0]['buildid']}/steps") or {}).get("steps", [])
+        urls = [url["url"] for step in steps for url in step["urls"] if url["name"] == "release"]
+        if not builds[0]["complete"]:
+            running = [step["state_string"] for step in steps if step["started_at"] and not step["complete"]]
+            return Publication(doing=running[-1] if running and running[-1] != "pending" else "")
+        if builds[0]["results"] == SUCCESS and urls:
+            return Publication(url=urls[0])
+        bad = [step["state_string"] for step in steps if step["results"] not in (SUCCESS, WARNINGS, None)]
+        return Publication(failed="; ".join(bad) or "publish ended without a release")
 
     def enrol(self, plan: HostPlan, paths: PathsOnHost, inject_host_name: str | None) -> None:
         """Make the worker's directory, with a key of its own, and enter its host into the settings."""

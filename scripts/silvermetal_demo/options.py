@@ -15,8 +15,10 @@ checkout's HEAD, lets both hosts build the same bootable Debian live ISO, compar
 verdict. Everything it started is gone when it ends, also after Ctrl-C.
 """
 EPILOGUE = """\
-exit codes: 0 REPRODUCED; 1 any other verdict; 2 wrong usage; 3 the machine or a part was not fit; 130 interrupted
-results:    output/demo/<tag>/ in the checkout: the ISO, SHA256SUMS, BUILD_INFO, statements, verdict, logs
+exit codes: 0 REPRODUCED; 1 any other verdict, or a release that does not hold; 2 wrong usage; 3 the machine or a
+            part was not fit; 130 interrupted
+results:    output/demo/<tag>/ in the checkout: the ISO, SHA256SUMS, BUILD_INFO, statements, verdict, logs;
+            with --release: release/ (as anybody fetches it) and keys/ (what it is checked by)
 state:      ~/.cache/silvermetal (or SILVERMETAL_STATE): packages, builder image, engine data; makes the next run fast
 """
 # What git accepts in a tag, and the demo's master in a name: see `tags` in the master's settings.
@@ -31,6 +33,7 @@ class Options:
     keep: bool
     tag: str
     recipe: str
+    release: bool = False
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -55,6 +58,11 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         metavar="FILE",
         help="let one host write its name into FILE of the image (default /etc/issue): the verdict must name that file",
     )
+    parser.add_argument(
+        "--release",
+        action="store_true",
+        help="publish what was reproduced on a local stand-in for Gitea, then fetch and check it as an outsider does",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the master up afterwards, until Ctrl-C")
     parser.add_argument("--tag", default="v1", help="the tag that is pushed (default: v1)")
     parser.add_argument("--recipe", default="minimal-live", help="what is built (default: minimal-live)")
@@ -63,4 +71,4 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         parser.error(f"--tag: got {got.tag!r}, expected a tag like v1 or v2.0-rc1")
     if got.diverge is not None and (not FILE.fullmatch(got.diverge) or ".." in got.diverge):
         parser.error(f"--diverge: got {got.diverge!r}, expected the absolute path of a file in the image")
-    return Options(got.hosts, got.diverge, got.keep, got.tag, got.recipe)
+    return Options(got.hosts, got.diverge, got.keep, got.tag, got.recipe, got.release)

@@ -32,8 +32,10 @@ from silvermetal_demo.master import Master, Ports
 from silvermetal_demo.network import Network
 from silvermetal_demo.options import Options
 from silvermetal_demo.progress import Progress
+from silvermetal_demo.release import Release
 from silvermetal_demo.repository import Repository
 from silvermetal_demo.state import State, end_run, manifest_of, state_dir
+from silvermetal_demo.sums import write_sums
 
 HOSTS = ("host-a", "host-b")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -96,6 +98,7 @@ class Run:
         home.mkdir()
         temporary.mkdir()
         self._environment = plain_environment(self._venv, home) | {"TMPDIR": str(temporary)}
+        self._release: Release | None = None
 
     def run(self, ends: ExitStack) -> int:
         options, bench = self._options, self._bench
@@ -115,6 +118,8 @@ class Run:
             image = threads.submit(self._builder, cell)
             repository = Repository(self._run_dir, cell, self._environment)
             master = self._master(cell, network)
+            if options.release:
+                self._release = Release(self._run_dir, CHECKOUT, self._venv, cell, self._environment)
             prepared = threads.submit(self._prepare, master, repository, network)
             together([image, prepared], interrupt)
             builder, plans = image.result(), prepared.result()
@@ -149,6 +154,9 @@ class Run:
         if uncommitted():
             say("this checkout has uncommitted changes: they are not in what is built")
         master.configure(repository.url, self._options.recipe, self._kind)
+        if self._release is not None:
+            receive = f"{network.gateway}:{network.free_port(9990)}"
+            self._release.start(master, receive, self._logs / "gitea-stand-in.log", self._bench)
         plans = [self._plan(network, number) for number in range(1, len(HOSTS) + 1)]
         for plan in plans:
             for folder in (plan.run_dir, plan.keep_dir):
@@ -211,6 +219,7 @@ class Run:
         bench.progress.plain()
         if done.code == 3:
             raise SetupFailed(f"no verdict: {done.err.strip() or 'the master gave none in time'}")
+        code = self._publish(master) if done.code == 0 and self._release is not None else done.code
         master.copy_step_logs(self._logs)
         self._fetch_artefacts(done.code == 0, hosts)
         shown = "; difference.html shows what differs" if (self._output / "difference.html").exists() else ""
@@ -218,7 +227,23 @@ class Run:
         if options.keep:
             bench.progress.say(f"the master stays up: {master.url} (--keep); Ctrl-C ends it and removes everything")
             bench.interrupt.wait_for_request()
-        return done.code
+        return code
+
+    def _publish(self, master: Master) -> int:
+        """The release, checked as an outsider does; 0 when it holds."""
+        assert self._release is not None
+        bench, options = self._bench, self._options
+        try:
+            found = self._release.check(master, options.tag, self._output, self._kind.independence, bench)
+        except SetupFailed:
+            master.copy_step_logs(self._logs)
+            raise
+        bench.progress.plain()
+        bench.progress.plain((found.check.out.rstrip() + "\n" + found.check.err.rstrip()).strip())
+        bench.progress.plain()
+        bench.progress.say(f"silvermetal verify-release {found.url} ended with {found.check.code}")
+        bench.progress.say(f"check it yourself: {found.command}")
+        return 0 if found.check.code == 0 else 1
 
     def _watch(self, answer: Future[Output], master: Master, hosts: Sequence[Host]) -> None:
         """Say what the hosts are doing, and once when one has died; the verdict on that is the master's."""
@@ -244,6 +269,7 @@ class Run:
         """What a user may want to read afterwards."""
         if self._logs.exists():
             shutil.copytree(self._logs, self._output / "logs", dirs_exist_ok=True)
+            write_sums(self._output)
 
 
 def together(futures: Sequence[Future[Any]], interrupt: Interrupt) -> None:

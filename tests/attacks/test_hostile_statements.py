@@ -12,6 +12,7 @@ import pytest
 from silvermetal_proof.verdict import Outcome
 
 from tests.support.hostile import Hostile
+from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.system
 
@@ -189,10 +190,12 @@ def test_key_revoked_while_its_host_builds(service: Hostile) -> None:
     """Revocation counts at the moment of the verdict, without a restart, even when it leaves too few hosts."""
     entry = service.config / "hosts" / "host-b.toml"
     before = entry.read_text()
-    wait = "def seals(e, order):\n time.sleep(2)\n return seal(e, public_hex=order.seal_key, build=order.build, host=order.host)"
+    mark = service.folder / "host-b-builds"
+    wait = f"def seals(e, order):\n open({str(mark)!r}, 'w').close()\n time.sleep(2)\n return seal(e, public_hex=order.seal_key, build=order.build, host=order.host)"
     service.liars["host-a"].attack("")
     service.liars["host-b"].attack(wait)
     service.push_tag("v10")
+    wait_until(mark.exists, "host-b in its build", timeout=60)
     entry.write_text(before + 'revoked = "2026-01-01T00:00:00Z"\n')
     try:
         verdict = service.verdict("v10")

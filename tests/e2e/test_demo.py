@@ -19,6 +19,7 @@ from typing import Self
 
 import pytest
 
+from tests.support.damage import Checked
 from tests.support.traces import left_since, traces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,7 +86,7 @@ class Demo:
         os.killpg(self.process.pid, signal.SIGINT)
 
 
-def test_a_tag_two_hosts_two_isos_one_verdict(state: Path) -> None:
+def test_a_tag_two_hosts_two_isos_one_verdict(state: Path, tmp_path: Path) -> None:
     before = traces(state)
     with Demo(state) as demo:
         assert demo.end() == 0, demo.text
@@ -106,6 +107,23 @@ def test_a_tag_two_hosts_two_isos_one_verdict(state: Path) -> None:
     assert (OUTPUT / "verdict.dsse.json").exists()
     assert len(list((OUTPUT / "statements").iterdir())) == 2
     assert (OUTPUT / "logs" / "host-a-engine.log").exists()
+    any_damage_is_told(tmp_path)
+
+
+def any_damage_is_told(tmp_path: Path) -> None:
+    """A bit flipped in any file of the output, logs too; a file that is lost; a stranger."""
+    shutil.copytree(OUTPUT / "keys", tmp_path / "keys")
+    (tmp_path / "keys" / "master.pub").unlink()
+    folder = Checked(
+        OUTPUT, tmp_path / "keys", (OUTPUT / "keys" / "master.pub").read_text().strip(), "silvermetal/demo"
+    )
+    assert folder.holds()["isos"] == 1
+    for name in folder.files():
+        folder.flips(name)
+    for name in ("packages.lock", "logs/master.log", "BUILD_INFO"):
+        folder.lost_torn_and_unreadable(name)
+    folder.strangers()
+    folder.holds()
 
 
 def idle_share(seconds: float = 2) -> float:

@@ -26,7 +26,7 @@ def doctor(workshop: Workshop, folder: Path, image: str) -> tuple[int, dict[str,
     enrol.init(folder / "w", {**values, "docker_host": workshop.engine.url}, "word")
     before = workshop.engine.containers()
     done = subprocess.run(
-        (DOCTOR, "doctor", folder / "w", "--checkout", checkout, "--json"),
+        (DOCTOR, "doctor", folder / "w", "--checkout", checkout, "--host-only", "--json"),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

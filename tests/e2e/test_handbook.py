@@ -24,8 +24,8 @@ from silvermetal_demo.network import Network
 from silvermetal_demo.repository import Repository
 from silvermetal_demo.state import State, end_run, manifest_of
 
+from tests.support.booted import Machine, machine
 from tests.support.lent import fresh_root, pip_settings, told
-from tests.support.machines import Machine, machine
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDBOOK = ROOT / "docs" / "operations.md"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.engine import engine
 from tests.support.images import empty_image
+from tests.support.publishing import Publishing, publishing_service
 from tests.support.service import Service, missing_for_service, service
 
 
@@ -52,3 +53,10 @@ def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
             running: Service = request.getfixturevalue(name)
             for worker in running.workers.values():
                 worker.behave("")
+
+
+@pytest.fixture(scope="session")
+def publishing(tmp_path_factory: pytest.TempPathFactory, tiny_engine: tuple[str, str]) -> Iterator[Publishing]:
+    """One service that publishes, for the tests of releases: starting it takes longer than most of them."""
+    with publishing_service(tmp_path_factory.mktemp("publish"), tiny_engine) as running:
+        yield running

@@ -64,7 +64,9 @@ def test_two_operators_at_two_sites_vouch_for_two_machines(site: Machines, tmp_p
     assert "independence I4 (distinct operators)" in verdict.summary
     assert {h.peer for h in verdict.hosts} == {site.machine(h).address for h in HOSTS}
     folder = copied(site, "v4", tmp_path / "v4")
-    assert checked(site, folder, 4)["level"] == 4
+    vouching = [f"--operator={name}={site.operator_public(name)}" for name in ("olga", "oscar")]
+    assert checked(site, folder, 4, *vouching)["level"] == 4
+    assert checked(site, folder, 2)["level"] == 4, "and who asks for no more needs no operator's key"
     shown = run([f"{BIN}/silvermetal", "inspect", str(folder / "statements" / "host-a.json")])
     hardware = site.machine("host-a").inside(f"{BIN}/silvermetal-worker", "hardware").strip()
     assert re.search(rf"hardware \(dmi\) +{hardware}\n", shown)
@@ -79,7 +81,8 @@ def test_one_operator_vouches_for_two_machines(site: Machines, tmp_path: Path) -
     verdict = site.judge("v3")
     assert (verdict.outcome, verdict.level) == (Outcome.REPRODUCED, 3), told(verdict)
     assert verdict.reasons == ("not I4: host-a and host-b are vouched for by one operator (olga)",)
-    assert checked(site, copied(site, "v3", tmp_path / "v3"), 3)["level"] == 3
+    vouching = f"--operator=olga={site.operator_public('olga')}"
+    assert checked(site, copied(site, "v3", tmp_path / "v3"), 3, vouching)["level"] == 3
 
 
 def test_two_hosts_with_one_hardware_are_no_two_machines(site: Machines) -> None:

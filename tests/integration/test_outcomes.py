@@ -5,14 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
+import urllib.request
+from pathlib import Path
 
 import pytest
 from silvermetal_master.build_store import BuildStore
 from silvermetal_master.steps.look_closer import bound
+from silvermetal_master.wait import write_sums
 from silvermetal_proof.statement import Statement
 from silvermetal_proof.verdict import Outcome
 
-from tests.support.service import Service
+from tests.support.damage import Checked
+from tests.support.processes import run
+from tests.support.service import BIN, Service
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("quiet")]
 
@@ -91,6 +97,12 @@ def test_both_sides_bytes_are_on_the_builds_page(two_hosts: Service) -> None:
     page = two_hosts.api(f"logs/{log['logid']}/contents")["logchunks"][0]["content"]
     assert "made by the hand of host-a" in page
     assert "made by the hand of host-b" in page
+    (link,) = [u for u in step["urls"] if u["name"] == "what differs, on one page"]
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{two_hosts.web}/{link['url'].partition('//')[2].partition('/')[2]}"
+    ) as answer:
+        assert answer.headers.get_content_type() == "text/html"
+        assert answer.read().decode() == page
     record = BuildStore(two_hosts.state).record(verdict.build)
     moved = sum(p.stat().st_size for kind in ("manifests", "excerpts") for p in record.file(kind).iterdir())
     assert moved <= bound(verdict.hosts[0].size or 0), "ADR 0015"
@@ -170,30 +182,24 @@ def test_no_hash_of_the_iso_is_in_any_log_property_or_url_before_the_verdict(two
                 assert "WORKERPASS" not in content
 
 
-def test_the_verdict_and_its_ledger_are_verified_by_the_command(two_hosts: Service, tmp_path: object) -> None:
-    from pathlib import Path
-
-    from tests.support.processes import run
-    from tests.support.service import BIN
-
+def test_any_damage_to_a_real_builds_output_is_told(two_hosts: Service, tmp_path: Path) -> None:
+    """The folder that `wait --copy-to` hands out, with what one host's build left: every file, every kind of damage."""
     two_hosts.push_tag("v1-verify")
-    two_hosts.verdict("v1-verify")
-    target = Path(str(tmp_path)) / "out"
-    run(
-        [
-            f"{BIN}/silvermetal-master",
-            "wait",
-            str(two_hosts.basedir),
-            "--ref",
-            "refs/tags/v1-verify",
-            "--copy-to",
-            str(target),
-        ]
-    )
-    said = run(
-        [
-            f"{BIN}/silvermetal", "verify", str(target), "--keys", str(two_hosts.config / "hosts"),
-            "--master-key", (two_hosts.config / "master.pub").read_text().strip(), "--origin", "silvermetal/ledger",
-        ]
-    )  # fmt: skip
-    assert "everything in the folder holds" in said
+    verdict = two_hosts.verdict("v1-verify")
+    target = tmp_path / "out"
+    wait = [f"{BIN}/silvermetal-master", "wait", str(two_hosts.basedir), "--ref", "refs/tags/v1-verify"]
+    run([*wait, "--copy-to", str(target)])
+    shutil.copytree(two_hosts.workers["host-a"].directory / "artefacts" / verdict.build, target, dirs_exist_ok=True)
+    write_sums(target)
+    keys, master_key = two_hosts.config / "hosts", (two_hosts.config / "master.pub").read_text().strip()
+    folder = Checked(target, keys, master_key, "silvermetal/ledger")
+    argv = [f"{BIN}/silvermetal", "verify", str(target), "--keys", str(keys), "--master-key", master_key]
+    assert "everything in the folder holds" in run([*argv, "--origin", "silvermetal/ledger"])
+    names = folder.files()
+    assert {"tiny.iso", "BUILD_INFO", "SHA256SUMS", "statements/host-b.json", "ledger/checkpoint"} <= set(names)
+    for name in names:
+        folder.flips(name)
+    for name in ("tiny.iso", "BUILD_INFO", "ledger/checkpoint"):
+        folder.lost_torn_and_unreadable(name)
+    folder.strangers()
+    assert folder.holds()["isos"] == 1

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import sys
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,7 +51,7 @@ rm -rf "$output"; mkdir -p "$output"
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir "$work/tree"; cp payload "$work/tree/payload"
 head -c 2048 /dev/zero > "$work/tree/boot.img"
-image=$BUILDER_IMAGE extra=
+image=$BUILDER_IMAGE extra= store=${store:-/nowhere}
 before() { :; }
 after() { :; }
 [ ! -f "$store/behaviour" ] || . "$store/behaviour"
@@ -142,6 +142,7 @@ class Service:
         (self.tree / "config" / "builder-image.env").write_text(f"BUILDER_IMAGE={self.image}\n")
         (self.tree / "config" / "source-date-epoch.env").write_text("SOURCE_DATE_EPOCH=\n")
         (self.tree / "scripts" / "build.sh").write_text(BUILD_SH)
+        (self.tree / "scripts" / "build.sh").chmod(0o755)
         (self.tree / "payload").write_text("the same everywhere\n" * 4000)
         self.git("add", ".")
         self.git("commit", "--quiet", "-m", "tiny")
@@ -250,7 +251,8 @@ class Service:
         return ended.verdict
 
     def builds_of(self, builder: str) -> list[dict[str, Any]]:
-        return list(self.api(f"builders/{builder}/builds")["builds"])
+        """Its builds, the oldest first; a database of its own accord promises no order."""
+        return sorted(self.api(f"builders/{builder}/builds")["builds"], key=lambda b: b["number"])
 
     def wait_idle(self, timeout: float = 60) -> None:
         """Until no buildset is left unfinished: every buildset ends."""
@@ -272,14 +274,22 @@ def missing_for_service() -> str | None:
 
 
 @contextlib.contextmanager
-def service(folder: Path, engine: str, image: str, hosts: Sequence[str], **policy: int) -> Iterator[Service]:
-    """A running service with these hosts; ended at the end."""
+def service(
+    folder: Path,
+    engine: str,
+    image: str,
+    hosts: Sequence[str],
+    before_start: Callable[[Service], None] = lambda _service: None,
+    **policy: int,
+) -> Iterator[Service]:
+    """A running service with these hosts; ended at the end. ``before_start`` may change its settings."""
     lacking = missing_for_service()
     if lacking is not None:
         pytest.skip(f"this machine lacks {lacking}")
     running = Service(folder, free_port(), free_port(), engine, image)
     running.write_settings(hosts, **policy)
     running.make_repository()
+    before_start(running)
     try:
         running.start()
         yield running

@@ -5,6 +5,7 @@ Rules:
 - Each check says got and expected and the command that mends it; none ends the list, so that one run names all.
 - Floors, kernel modules and loop devices are the recipe's, from ``config/<recipe>.conf`` at the commit.
 - A check looks at the real thing: a file is written, a container is run.
+- What was not looked at says so; it is never called good for want of an answer.
 """
 
 from __future__ import annotations
@@ -13,17 +14,27 @@ import os
 import re
 import shutil
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from silvermetal_proof import ProofError
+from silvermetal_proof.digest import sha256
 from silvermetal_proof.errors import printable
+from silvermetal_proof.pins import PackageLock
 from silvermetal_proof.pins.recipe import DEVICE_COUNT, HOST_FLOORS, MODULES
 
 from silvermetal_worker.errors import WorkerError
 
 TOOLS = ("bash", "git", "python3", "silvermetal-fetch")
 MAX_CLOCK_SKEW_SECONDS = 90
+MIN_ENTROPY_BITS = 128
+"""Of the kernel's pool, from which keys and seals are drawn; a kernel since 5.18 says 256 once it is seeded."""
+MIN_DIGEST_DIGITS = 6
+"""Different hexadecimal digits in a digest: a real one has fewer once in 10^9, a placeholder has one or two."""
 _MIB = 2**20
 
 
@@ -49,7 +60,7 @@ def of_error(name: str, expected: str, look: Callable[[], str], mend: str = "") 
     """A check that is good when ``look`` returns; else its error is what was got."""
     try:
         return Check(name, True, expected, look())
-    except (WorkerError, OSError) as error:
+    except (WorkerError, ProofError, OSError, ValueError) as error:
         return Check(name, False, expected, printable(str(error), 1000), mend)
 
 
@@ -129,3 +140,55 @@ def clock(skew: float) -> Check:
         f"{skew:+.0f} s",
         "`timedatectl set-ntp true` (systemd-timesyncd or chrony) on whichever is wrong",
     )
+
+
+def clock_of(url: str) -> float:
+    """This host's clock less that of the web server at ``url``, in seconds; its ``Date`` is exact to one.
+
+    :raises OSError: when it does not answer. :raises ValueError: when it says no time.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"expected http(s)://…, got {url!r}")
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:  # noqa: S310
+        said = answer.headers.get("Date", "")
+    return (datetime.now(UTC) - parsedate_to_datetime(said)).total_seconds()
+
+
+def entropy(proc: Path = Path("/proc")) -> Check:
+    """The kernel's pool of entropy."""
+    name, expected = "entropy", f"at least {MIN_ENTROPY_BITS} bits"
+    mend = "`apt-get install rng-tools-debian`, or give the virtual machine a virtio-rng device"
+    try:
+        bits = int((proc / "sys/kernel/random/entropy_avail").read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        return Check(name, False, expected, printable(str(error), 200), mend)
+    return Check(name, bits >= MIN_ENTROPY_BITS, expected, f"{bits} bits", mend)
+
+
+def package_lock(data: bytes, expected: str = "") -> Check:
+    """Whether a lock pins: it is the ordered one, and every digest in it is one of its own and no placeholder."""
+
+    def look() -> str:
+        if expected and (got := sha256(data)) != expected:
+            raise ValueError(f"one with the digest {got}")
+        packages = PackageLock.read(data).packages
+        digests = [p.sha256 for p in packages]
+        for package in packages:
+            if len(set(package.sha256)) < MIN_DIGEST_DIGITS:
+                raise ValueError(f"{package.name}: a digest that is a placeholder ({package.sha256[:16]}…)")
+        if not packages or len(set(digests)) != len(digests):
+            raise ValueError(f"{len(digests)} packages with {len(set(digests))} digests: one file under two names")
+        return f"{len(packages)} packages, each by a digest of its own"
+
+    wanted = f"the ordered lock ({expected[:19]})" if expected else "each package by a digest of its own"
+    return of_error("package lock", wanted, look, "resolve it again: `scripts/silvermetal-resolve-lock`")
+
+
+def room_in(name: str, folder: str, floor_mib: int) -> Check:
+    """Free disk at the place of one of the engine's volumes, where this machine sees it."""
+    place = Path(folder)
+    if not place.is_dir():
+        return Check(name, True, "a volume", f"there; its place {folder} is the engine's machine's, not looked at")
+    got = shutil.disk_usage(place).free // _MIB
+    mend = f"`docker volume rm {place.parent.name}` empties it (it is a cache), or see `df -h {folder}`"
+    return Check(name, got >= floor_mib, f"at least {floor_mib} MiB free", f"{got} MiB free", mend)

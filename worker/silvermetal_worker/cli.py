@@ -19,6 +19,8 @@ from typing import Any
 
 import click
 from silvermetal_proof import ProofError
+from silvermetal_proof.builder_image import MAX_BYTES as MAX_IMAGE_BYTES
+from silvermetal_proof.builder_image import ImageOrder
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.order import MAX_ORDER_BYTES, Order
 
@@ -27,6 +29,8 @@ from silvermetal_worker.errors import EXIT_BUILD_FAILED, EXIT_FINDINGS, EXIT_HOS
 from silvermetal_worker.settings import WorkerDirectory
 
 _PATH = click.Path(path_type=Path)
+LOCK_FILE = "packages.lock"
+"""The package lock, which the master hands over beside the order."""
 
 
 def _ends_cleanly(function: Callable[..., None]) -> Callable[..., None]:
@@ -116,7 +120,8 @@ def preflight(order_file: Path, master_time: float | None) -> None:
     from silvermetal_worker.preflight import checks
 
     directory = WorkerDirectory.from_environment()
-    done = list(checks(_read_order(order_file), directory, Path.cwd(), skew))
+    order, lock = _read_order(order_file), order_file.parent / LOCK_FILE
+    done = list(checks(order, directory, Path.cwd(), skew, lock.read_bytes() if lock.exists() else None))
     for check in done:
         click.echo(str(check))
     if bad := [c.name for c in done if not c.good]:
@@ -127,18 +132,22 @@ def preflight(order_file: Path, master_time: float | None) -> None:
 @click.argument("directory", type=_PATH)
 @click.option("--checkout", type=_PATH, default=Path(), help="A checkout of what is to be built; default: here.")
 @click.option("--recipe", default="minimal-live", show_default=True, help="The recipe whose needs are looked at.")
+@click.option("--master-url", default="", help="The master's web page; its clock is then compared with this host's.")
+@click.option("--host-only", is_flag=True, help="Do not look at the connection to the master.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 @_ends_cleanly
-def doctor(directory: Path, checkout: Path, recipe: str, as_json: bool) -> None:
+def doctor(directory: Path, checkout: Path, recipe: str, master_url: str, host_only: bool, as_json: bool) -> None:
     """Say whether the host of the worker in DIRECTORY is ready to build, and what mends what is not.
 
     Exit codes: 0 all is good; 2 the call is wrong (no worker's directory, no such recipe); 3 a file of the checkout
     cannot be read; 5 the host is not ready.
     """
-    from silvermetal_worker.preflight import Wanted, host_checks
+    from silvermetal_worker.connection import connection_checks
+    from silvermetal_worker.preflight import examine
 
     worker = WorkerDirectory(directory.resolve())
-    done = list(host_checks(Wanted.of_checkout(checkout.resolve(), recipe), worker))
+    done = list(examine(worker, checkout.resolve(), recipe, master_url))
+    done += [] if host_only else list(connection_checks(worker))
     if as_json:
         value = {"ready": all(c.good for c in done), "recipe": recipe, "checks": [asdict(c) for c in done]}
         click.echo(json.dumps(value, sort_keys=True))
@@ -182,6 +191,22 @@ def build(order_file: Path, lock: Path, output: Path) -> None:
     run_build(
         _read_order(order_file), directory.settings, checkout=Path.cwd(), lock=lock.resolve(), output=output.resolve()
     )
+
+
+@main.command("make-image")
+@click.option("--order", "order_file", type=_PATH, required=True)
+@click.option("-o", "--output", type=_PATH, required=True)
+@_ends_cleanly
+def make_image(order_file: Path, output: Path) -> None:
+    """Make the builder image of the checkout that is the current folder, and push it to the registry."""
+    from silvermetal_worker.builder_image import make_image as make
+
+    order = ImageOrder.parse(order_file.read_bytes(), limit=MAX_IMAGE_BYTES, what="order for an image")
+    settings = WorkerDirectory.from_environment().settings
+    target = output.resolve()
+    target.unlink(missing_ok=True)
+    made = make(order, settings, checkout=Path.cwd(), folder=target.parent, say=click.echo)
+    write_durably(target, made.encode(), replace=True)
 
 
 @main.command()
@@ -243,7 +268,8 @@ def deliver(order_file: Path) -> None:
     """Send the ISO that the order names to the master, which releases it."""
     from silvermetal_worker.deliver import deliver as send
 
-    size = send(WorkerDirectory.from_environment().artefacts, order_file)
+    directory = WorkerDirectory.from_environment()
+    size = send(directory.artefacts, order_file, directory.path / "keys")
     click.echo(f"the ISO is delivered, {size} bytes")
 
 

@@ -5,11 +5,14 @@ Rules:
 - Asked through the library, with a timeout; an engine that does not answer is a host that is not ready.
 - An image is found by digest only, and its id (the digest of its configuration) is what the statement names; an image
   that is pinned by its digest in a registry is named by that, too, as the engine has it.
+- A registry is spoken to by the engine alone; its credentials come from one file, which is read and never written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docker.errors
@@ -17,9 +20,32 @@ import requests
 from silvermetal_proof.errors import printable
 
 import docker
-from silvermetal_worker.errors import EXIT_HOST_NOT_READY, WorkerError
+from silvermetal_worker.errors import EXIT_HOST_NOT_READY, EXIT_REGISTRY, WorkerError
 
 TIMEOUT_SECONDS = 30
+TRANSFER_SECONDS = 1800
+"""For one push or pull: silence of that length ends it."""
+
+
+class RegistryError(WorkerError):
+    """A registry did not answer, or refused: nothing of this host's, and worth another try."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, EXIT_REGISTRY)
+
+
+def check_credentials(file: str) -> str:
+    """What is to be said of the credentials' file. :raises WorkerError: when others can read it, or nobody."""
+    if not file:
+        return "none named: the registry is asked without"
+    try:
+        mode = Path(file).stat().st_mode & 0o777
+        Path(file).read_bytes()
+    except OSError as error:
+        raise WorkerError(f"{file}: expected the registry's credentials, got {error}", EXIT_HOST_NOT_READY) from None
+    if mode & 0o077:
+        raise WorkerError(f"{file}: expected mode 0400 or 0600, got {mode:04o}", EXIT_HOST_NOT_READY)
+    return f"{file} is its owner's alone"
 
 
 @dataclass(frozen=True)
@@ -34,15 +60,19 @@ class EngineFacts:
 class ContainerEngine:
     """One engine at one address."""
 
-    def __init__(self, address: str = "") -> None:
+    def __init__(self, address: str = "", credentials: str = "") -> None:
         self.address = address or "the default address"
+        self._url = {"base_url": address} if address else {}
+        self._credentials = credentials
         try:
-            if address:
-                self._client = docker.DockerClient(base_url=address, timeout=TIMEOUT_SECONDS)
-            else:
-                self._client = docker.from_env(timeout=TIMEOUT_SECONDS)
+            self._client = self._connect(TIMEOUT_SECONDS)
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise self._not_ready(error) from None
+
+    def _connect(self, timeout: float) -> Any:
+        if self._url:
+            return docker.DockerClient(timeout=timeout, **self._url)
+        return docker.from_env(timeout=timeout)
 
     def _not_ready(self, error: Exception) -> WorkerError:
         return WorkerError(
@@ -93,3 +123,58 @@ class ContainerEngine:
             ) from None
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise self._not_ready(error) from None
+
+    def volume(self, name: str) -> str:
+        """Where the volume ``name`` lies on the engine's machine; it is made where it is missing.
+
+        :raises WorkerError: when the engine cannot make it.
+        """
+        try:
+            return str(self._client.volumes.create(name).attrs.get("Mountpoint", ""))
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise WorkerError(
+                f"volume {name}: expected the engine at {self.address} to have or to make it, got "
+                f"{printable(str(error), 300)}",
+                EXIT_HOST_NOT_READY,
+            ) from None
+
+    def _with_registry(self) -> Any:
+        """A client that knows the credentials."""
+        check_credentials(self._credentials)
+        client = self._connect(TRANSFER_SECONDS)
+        if self._credentials:
+            try:
+                client.api.reload_config(dockercfg_path=self._credentials)
+            except (docker.errors.DockerException, ValueError) as error:
+                raise WorkerError(f"{self._credentials}: expected Docker's config.json, got {error}") from None
+        return client
+
+    @staticmethod
+    def _follow(lines: Iterable[Any], what: str) -> None:
+        """Read a transfer to its end. :raises RegistryError: at the error that it reports."""
+        for line in lines:
+            if isinstance(line, dict) and line.get("error"):
+                raise RegistryError(f"{what}: {printable(str(line['error']), 400)}")
+
+    def push(self, image: str, repository: str, tag: str) -> str:
+        """Push ``image`` (an id) as ``repository:tag`` and return the digest by which the registry has it then.
+
+        :raises RegistryError: when the registry does not take it, or has it no more when it is asked.
+        """
+        reference = f"{repository}:{tag}"
+        client = self._with_registry()
+        try:
+            client.images.get(image).tag(repository, tag=tag)
+            self._follow(client.api.push(repository, tag=tag, stream=True, decode=True), f"push of {reference}")
+            return str(client.images.get_registry_data(reference).id)
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise RegistryError(f"{reference}: {printable(str(error), 400)}") from None
+
+    def pull(self, reference: str) -> None:
+        """Bring ``name@sha256:…`` into the engine. :raises RegistryError: when the registry does not give it."""
+        name, _, digest = reference.partition("@")
+        client = self._with_registry()
+        try:
+            self._follow(client.api.pull(name, tag=digest, stream=True, decode=True), f"pull of {reference}")
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise RegistryError(f"{reference}: {printable(str(error), 400)}") from None

@@ -14,6 +14,8 @@ EXIT_PIN_REFUSED = 4
 EXIT_HOST_NOT_READY = 5
 EXIT_FINDINGS = 6
 """The audit found something, and the recipe's policy is to warn."""
+EXIT_REGISTRY = 7
+"""A registry did not answer or refused: the service's trouble, not the commit's."""
 EXIT_TIMEOUT = 124
 
 

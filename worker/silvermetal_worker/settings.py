@@ -36,6 +36,10 @@ class WorkerSettings(Record):
     docker_host: Line = ""
     """The container engine's address; empty for the engine's own default."""
     engine: Annotated[str, Field(pattern=r"\A(docker|podman)\z")] = "docker"
+    registry_auth: Line = ""
+    """A file like Docker's config.json, mode 0400 or 0600, with what the registry of the builder image asks for."""
+    snapshots: Line = ""
+    """Where this host finds snapshots of Debian, a URL; only a host that makes the builder image needs it."""
     keep_artefacts: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many builds' ISOs stay on the host, the newest first."""
     inject_host_name: Line = ""

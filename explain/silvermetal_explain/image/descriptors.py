@@ -87,10 +87,18 @@ def decode(data: bytes, layout: tuple[tuple[str, int, int, str, str], ...], at: 
             if kind.startswith("both") and half != raw[len(raw) // 2 :][::-1]:
                 value += f" (big-endian half differs: {raw.hex()})"
         else:
-            stripped = raw.rstrip(b"\0")
-            value = stripped.hex() + ("" if len(stripped) == len(raw) else " and zeros") if stripped else "zeros"
+            value = _filled(raw)
         fields.append(Field(name, at + offset, shown, value, role))
     return fields
+
+
+def _filled(raw: bytes) -> str:
+    """Bytes that were filled up to a fixed length: text as text, the rest as hex, the filling counted."""
+    body = raw.rstrip(raw[-1:]) if raw[-1:] in (b"\0", b" ") else raw
+    filling = f"{len(raw) - len(body)} {'zeros' if raw[-1:] == bytes(1) else 'spaces'}" if len(body) < len(raw) else ""
+    text = body.decode("ascii", "replace")
+    shown = repr(text) if len(body) > 3 and text.isascii() and text.isprintable() else body.hex()
+    return f"{shown} and {filling}" if shown and filling else shown or filling
 
 
 def read_set(source: Source, block: int) -> list[Descriptor]:

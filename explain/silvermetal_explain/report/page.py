@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from html import escape
 from importlib import resources
 
@@ -19,6 +20,15 @@ SHOWN = 25
 def _text(value: object, width: int = 600) -> str:
     shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value))
     return escape(shown if len(shown) <= width else shown[: width - 1] + "…")
+
+
+# `quoted`, an option or a $VARIABLE: what a person types and a line must not break within.
+TYPED = re.compile(r"`([^`]+)`|(?<![\w/*-])(--?[A-Za-z][\w-]*(?:=\S*[\w>])?|@?\$?[A-Z]+_[A-Z_]+(?:=\w+)?)(?![\w-])")
+
+
+def _prose(text: str) -> str:
+    """A sentence of the catalogue, with what is typed set apart."""
+    return TYPED.sub(lambda m: f"<code>{m[1] or m[2]}</code>", _text(text, 2000))
 
 
 def render(diagnosis: Diagnosis) -> str:
@@ -68,13 +78,13 @@ def _task(number: int, task: Task) -> str:
     kind = ' class="unknown"' if task.cause == UNKNOWN else ""
     return (
         f'<li{kind}><a href="#cause-{number}"><b>{_text(task.title)}</b></a>'
-        f"<span class=clears>clears {task.clears}</span><p>{_text(task.remedy, 2000)}</p></li>"
+        f"<span class=clears>clears {task.clears}</span><p>{_prose(task.remedy)}</p></li>"
     )
 
 
 def _group(number: int, task: Task, diagnosis: Diagnosis) -> str:
     members = [d for d in diagnosis.comparison.differences if d.cause == task.cause and d.title == task.title]
-    head = f'<section id="cause-{number}"><h3>{number}. {_text(task.title)}</h3><p class=why>{_text(task.why, 2000)}'
+    head = f'<section id="cause-{number}"><h3>{number}. {_text(task.title)}</h3><p class=why>{_prose(task.why)}'
     head += f" <span class=source>{_text(task.source)}</span></p>" if task.source else "</p>"
     rows = "".join(_difference(d) for d in members[:SHOWN])
     more = f"<p class=note>… and {len(members) - SHOWN} more like these.</p>" if len(members) > SHOWN else ""
@@ -89,5 +99,6 @@ def _difference(d: Difference) -> str:
     lines = [line for line in d.evidence if line[1:] not in (d.a, d.b)]
     if lines:
         shown = "\n".join(_text(line, 300) for line in lines)
-        text += f"<details><summary>evidence</summary><pre>{shown}</pre></details>"
+        # Where no pair of values says it, the evidence is all there is to see.
+        text += f"<details{' open' if d.a == d.b else ''}><summary>evidence</summary><pre>{shown}</pre></details>"
     return text + "</article>"

@@ -3,30 +3,28 @@
 Rules:
 
 - The token is in one header, never in a URL, an error or a log; it is sent to the configured server alone.
-- Every call has a timeout and a bounded answer; files are streamed both ways and never whole in memory.
+- Every call has a timeout and a bounded answer; files go both ways by a process of their own (:mod:`.porter`).
 - What asks only (GET) is tried again after 5xx and lost connections, with backoff, a bounded number of times. What
   changes something is not: whoever called looks first what is there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import treq
 from twisted.internet import defer, error
-from twisted.internet.task import Cooperator, deferLater
-from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
+from twisted.internet.task import deferLater
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
+
+from silvermetal_master.gitea.porter import LostError, Porter
 
 CALL_SECONDS = 60
 TRANSFER_SECONDS = 6 * 3600
 TRIES = 4
-BLOCK_BYTES = 256 * 1024
-SLICE_SECONDS = 0.001
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 PAGE = 50
 _LOST = (ResponseFailed, ResponseNeverReceived, error.ConnectError, error.ConnectionLost, error.ConnectionDone)
@@ -47,7 +45,12 @@ class GiteaClient:
         self._base = f"{self._server}/api/v1/repos/{quote(owner, safe='')}/{quote(repository, safe='')}"
         self._token = token
         self._backoff = backoff
+        self._porter = Porter(reactor)
         self._agent = Agent(reactor, pool=HTTPConnectionPool(reactor, persistent=False), connectTimeout=30)
+
+    def close(self) -> None:
+        """End what was started for this client."""
+        self._porter.close()
 
     async def releases(self, tag: str) -> list[dict[str, Any]]:
         """Every release of a tag, drafts too."""
@@ -68,9 +71,9 @@ class GiteaClient:
         option = {"tag_name": tag, "target_commitish": commit, "name": title, "body": body, "draft": True}
         return dict(await self._json("POST", "/releases", 201, option))
 
-    async def undraft(self, number: int) -> None:
-        """Publish a draft."""
-        await self._json("PATCH", f"/releases/{number}", 200, {"draft": False})
+    async def undraft(self, number: int, body: str) -> None:
+        """Publish a draft, with its final text."""
+        await self._json("PATCH", f"/releases/{number}", 200, {"draft": False, "body": body})
 
     async def delete_asset(self, release: int, asset: int) -> None:
         """Remove one asset."""
@@ -78,9 +81,9 @@ class GiteaClient:
 
     async def upload(self, release: int, name: str, path: Path) -> None:
         """Stream a file into a new asset."""
-        with path.open("rb") as stream:
-            where = f"/releases/{release}/assets?" + urlencode({"name": name})
-            await self._json("POST", where, 201, stream=stream)
+        where = f"{self._base}/releases/{release}/assets?" + urlencode({"name": name})
+        answer = await self._carry("POST asset", {"do": "upload", "url": where, "path": str(path)})
+        _expect(answer["status"], 201, f"POST asset {name}", answer["said"].encode())
 
     async def digest(self, asset: dict[str, Any]) -> str:
         """The SHA-256 of an asset, downloaded and hashed as it arrives, as ``sha256:<64 hex>``."""
@@ -89,21 +92,21 @@ class GiteaClient:
             raise GiteaError(f"asset {asset.get('name')}: expected an address below {self._server}/, got {url[:200]}")
 
         async def once() -> str:
-            response = await self._send("GET", url, TRANSFER_SECONDS)
-            _expect(response, 200, "GET asset")
-            whole = hashlib.sha256()
-            await response.collect(whole.update)
-            return f"sha256:{whole.hexdigest()}"
+            answer = await self._carry("GET asset", {"do": "digest", "url": url})
+            _expect(answer["status"], 200, f"GET asset {asset.get('name')}")
+            return f"sha256:{answer['sha256']}"
 
-        return str(await self._again(lambda: self._bounded(once(), TRANSFER_SECONDS, "GET asset")))
+        return str(await self._again(once))
 
-    async def _json(
-        self, method: str, path: str, expected: int, body: Any = None, *, stream: BinaryIO | None = None
-    ) -> Any:
-        seconds = CALL_SECONDS if stream is None else TRANSFER_SECONDS
+    async def _carry(self, what: str, order: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self._porter.ask({**order, "token": self._token}, seconds=TRANSFER_SECONDS)
+        except LostError as lost:
+            raise _LostError(f"{what}: expected a whole answer, got {lost}") from None
 
+    async def _json(self, method: str, path: str, expected: int, body: Any = None) -> Any:
         async def once() -> Any:
-            response = await self._send(method, f"{self._base}{path}", seconds, body, stream)
+            response = await self._send(method, f"{self._base}{path}", body)
             parts: list[bytes] = []
 
             def take(block: bytes) -> None:
@@ -113,14 +116,14 @@ class GiteaClient:
 
             await response.collect(take)
             data = b"".join(parts)
-            _expect(response, expected, f"{method} {path.partition('?')[0]}", data)
+            _expect(response.code, expected, f"{method} {path.partition('?')[0]}", data)
             try:
                 return json.loads(data) if data else None
             except ValueError:
                 raise GiteaError(f"{method} {path.partition('?')[0]}: expected JSON, got something else") from None
 
         def bounded() -> Any:
-            return self._bounded(once(), seconds, method)
+            return self._bounded(once(), CALL_SECONDS, method)
 
         return await (self._again(bounded) if method == "GET" else bounded())
 
@@ -133,14 +136,10 @@ class GiteaClient:
         except _LOST as lost:
             raise _LostError(f"{what}: expected a whole answer, got {type(lost).__name__}") from None
 
-    async def _send(
-        self, method: str, url: str, seconds: float, body: Any = None, stream: BinaryIO | None = None
-    ) -> Any:
+    async def _send(self, method: str, url: str, body: Any = None) -> Any:
         headers = {"Authorization": f"token {self._token}", "Accept": "*/*"}
         data: Any = None
-        if stream is not None:
-            headers["Content-Type"], data = "application/octet-stream", _producer(self._reactor, stream)
-        elif body is not None:
+        if body is not None:
             headers["Content-Type"], data = "application/json", json.dumps(body).encode()
         try:
             # No redirect is followed: the token is for this server.
@@ -150,7 +149,7 @@ class GiteaClient:
                 headers=headers,
                 data=data,
                 agent=self._agent,
-                timeout=seconds,
+                timeout=CALL_SECONDS,
                 reactor=self._reactor,
                 allow_redirects=False,
                 unbuffered=True,
@@ -169,23 +168,12 @@ class GiteaClient:
         raise AssertionError("not reached")
 
 
-def _producer(reactor: Any, stream: BinaryIO) -> FileBodyProducer:
-    """A file as a body: in slices that are short enough for everything else that the master does."""
-
-    def slice_ends() -> Callable[[], bool]:
-        end = reactor.seconds() + SLICE_SECONDS
-        return lambda: reactor.seconds() >= end
-
-    cooperator = Cooperator(slice_ends, lambda call: reactor.callLater(0, call))
-    return FileBodyProducer(stream, cooperator, readSize=BLOCK_BYTES)
-
-
 class _LostError(GiteaError):
     """No answer, or one that may be another next time."""
 
 
-def _expect(response: Any, expected: int, what: str, data: bytes = b"") -> None:
-    if response.code != expected:
-        kind = _LostError if response.code >= 500 or response.code == 429 else GiteaError
+def _expect(code: int, expected: int, what: str, data: bytes = b"") -> None:
+    if code != expected:
+        kind = _LostError if code >= 500 or code == 429 else GiteaError
         said = data[:300].decode("utf-8", "replace").strip()
-        raise kind(f"{what}: expected {expected}, got {response.code} {said}".strip())
+        raise kind(f"{what}: expected {expected}, got {code} {said}".strip())

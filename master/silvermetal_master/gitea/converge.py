@@ -6,6 +6,8 @@ Rules:
 - A draft until every asset was downloaded and hashed again; what is half there or another is removed and sent again.
 - A published release is never changed: it holds what was asked for, or that is an error for people.
 - Two releases of one tag are an error: nothing is guessed.
+- A draft belongs to who made it: the server makes one of a tag alone, and its text names the claim. Another master's
+  draft, or a person's, is left alone, so that two that publish at once never work on one release.
 """
 
 from __future__ import annotations
@@ -25,22 +27,35 @@ class Asset:
     digest: str
 
 
+def _claimed(body: str, claim: str) -> str:
+    """The text of a draft."""
+    return f"{body}\n<!-- silvermetal draft of {claim} -->\n"
+
+
 async def converge(
-    client: GiteaClient, *, tag: str, title: str, body: str, commit: str, assets: dict[str, Asset]
+    client: GiteaClient, *, tag: str, title: str, body: str, commit: str, assets: dict[str, Asset], claim: str
 ) -> str:
-    """Return the address of the published release. :raises GiteaError: when it cannot be reached now."""
+    """Return the address of the published release. :raises GiteaError: when it cannot be reached now.
+
+    ``claim`` is this publication's own: the same at each try, and nobody else's.
+    """
     found = await client.releases(tag)
     if len(found) > 1:
         raise GiteaError(f"tag {tag}: expected at most one release, got {len(found)}; remove what should not be there")
-    release = found[0] if found else await client.create_draft(tag, title, body, commit)
+    release = found[0] if found else await client.create_draft(tag, title, _claimed(body, claim), commit)
     number = int(release["id"])
     if release["draft"]:
+        if not str(release.get("body") or "").strip().endswith(_claimed("", claim).strip()):
+            raise GiteaError(
+                f"tag {tag}: expected no draft or one of {claim}, got another's (release {number}); it is left alone: "
+                "let who made it end, or remove it"
+            )
         await _fill(client, number, assets)
         await _check(client, number, assets)
         # A second master may have made one beside ours meanwhile: then nothing is published.
         if len(await client.releases(tag)) != 1:
             raise GiteaError(f"tag {tag}: expected one release, got several; nothing was published")
-        await client.undraft(number)
+        await client.undraft(number, body)
     published = await client.release(number)
     if published["draft"] or published["tag_name"] != tag:
         raise GiteaError(f"release {number}: expected it published as {tag}, got {published['tag_name']}, a draft")

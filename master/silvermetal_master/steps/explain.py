@@ -27,6 +27,7 @@ from silvermetal_master.steps.rally import Rally
 
 DIFF_TIMEOUT = 600
 _DIFFER = 1
+LOG = "difference"
 MAX_REPORT_BYTES = 32 * 1024 * 1024
 
 
@@ -124,8 +125,10 @@ class Explain(Rally):
         return value if isinstance(value, dict) else None
 
     async def _show(self, record: BuildRecord, report: dict[str, Any]) -> None:
-        """The summary as the step's text, the page as a log."""
+        """The summary as the step's text, the page as a log, and a link to the page alone, for a phone."""
         await self.say(printable(report.get("summary", "the images differ"), 400))
         html = record.file("difference.html")
         if html.exists() and html.stat().st_size <= MAX_REPORT_BYTES:
-            await self.addHTMLLog("difference", html.read_text(encoding="utf-8", errors="replace"))
+            await self.addHTMLLog(LOG, html.read_text(encoding="utf-8", errors="replace"))
+            base = self.master.config.buildbotURL
+            await self.addURL("what differs, on one page", f"{base}api/v2/steps/{self.stepid}/logs/{LOG}/raw_inline")

@@ -11,13 +11,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from silvermetal_proof.errors import SignatureError
 from silvermetal_proof.verdict import Submission, Verdict, decide
 
 from silvermetal_master.build_store import BuildRecord
 from silvermetal_master.case_of import case_of
-from silvermetal_master.settings import load
+from silvermetal_master.settings import Settings, load
 from silvermetal_master.steps.of_build import REQUESTS_PROPERTY, StepOfBuild
 from silvermetal_master.steps.submissions import gather
+
+
+def _shut_out(submission: Submission, settings: Settings) -> Submission:
+    """A host that was revoked in mid-build was cut off and could not answer: that is its answer, and the reason."""
+    entry = settings.host(submission.host)
+    if entry is None or entry.revoked is None or submission.envelope is not None or submission.broken is not None:
+        return submission
+    got = f"revoked {entry.revoked}"
+    revoked = SignatureError(f"key of host {entry.host} is revoked", expected="a key that is not revoked", got=got)
+    return Submission(submission.host, submission.observation, broken=str(revoked))
 
 
 class JudgingStep(StepOfBuild):
@@ -52,4 +63,5 @@ class JudgingStep(StepOfBuild):
         """The verdict as it stands now, and what it was made of."""
         settings = load(Path(self.config), judging=True)
         submissions = await self._submissions(record, settings.policy.reserve)
+        submissions = tuple(_shut_out(s, settings) for s in submissions)
         return decide(case_of(record, settings, submissions)), submissions

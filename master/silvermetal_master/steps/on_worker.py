@@ -26,6 +26,8 @@ from silvermetal_master.steps.of_build import BUILD_PROPERTY
 STATEMENT_FILE = "statement.sealed"
 MANIFEST_FILE = "manifest.json.gz"
 EXCERPT_FILE = "excerpt.json.gz"
+PREFLIGHT_SECONDS = 2400
+"""The builder image may have to be brought first."""
 # Commands run in the checkout; what they take and leave lies beside it, so that the tree stays clean.
 _ORDER = f"../{ORDER_FILE}"
 _OUTPUT = "../output"
@@ -36,6 +38,7 @@ _ENDS = {
     4: "a pin was refused",
     5: "the host is not ready",
     6: "findings",
+    7: "the registry did not take it",
     124: "its time was up",
 }
 
@@ -105,7 +108,7 @@ class Preflight(_WorkerCommand):
 
     def __init__(self, **kwargs: Any) -> None:
         command = ["silvermetal-worker", "preflight", "--order", _ORDER, "--master-time", _MasterTime()]
-        super().__init__(seconds=300, command=command, **kwargs)
+        super().__init__(seconds=PREFLIGHT_SECONDS, command=command, **kwargs)
 
 
 class Build(_WorkerCommand):

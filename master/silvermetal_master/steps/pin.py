@@ -4,9 +4,8 @@ Rules:
 
 - The revision that came with the event is a hint; the step resolves the ref itself and writes the full commit into the
   property ``revision`` that everything after it uses.
-- A source stamp with a patch is refused (`try`): what is built is what is in the repository.
-- A tag that already has a verdict is never built at another commit; a tag's signature is checked as policy says, and
-  who signed is kept in the build's record (``tag.json``).
+- How a ref becomes a commit is :mod:`resolving`'s; who signed a tag is kept in the build's record (``tag.json``).
+- An image that the commit leaves to ``docker/`` was made by the step before, and is pinned by its digest here.
 - One nonce a host, 32 random bytes, new for every build.
 """
 
@@ -21,13 +20,17 @@ from silvermetal_proof import canonical
 from twisted.internet.threads import deferToThread
 
 from silvermetal_master.build_store import BuildRecord
+from silvermetal_master.enrolments import revoked_since
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, Pinned, pin, resolve_ref
-from silvermetal_master.steps.of_build import BUILD_PROPERTY, StepOfBuild
-from silvermetal_master.tag_signature import SignedTags, TagFacts, check_tag
+from silvermetal_master.image_store import ImageStore, key_of
+from silvermetal_master.pinning import Mirror, Pinned, pin
+from silvermetal_master.settings import entry_file
+from silvermetal_master.steps.of_build import BUILD_PROPERTY
+from silvermetal_master.steps.resolving import ResolvingStep
+from silvermetal_master.tag_signature import TagFacts
 
 
-class Pin(StepOfBuild):
+class Pin(ResolvingStep):
     """Resolve the ref, read the pins at its commit, and open the record of this build."""
 
     name = "pin"
@@ -37,68 +40,58 @@ class Pin(StepOfBuild):
     def __init__(
         self,
         *,
-        repository: str,
         recipe: str,
         workers: dict[str, str],
         build_timeout: int,
-        signers: str = "signers",
-        signed_tags: str = SignedTags.WHEN_PRESENT.value,
+        config: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.repository = repository
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
-        self.signers = signers
-        self.signed_tags = signed_tags
+        self.config = config
 
-    def _refuse_moved(self, ref: str, commit: str) -> None:
-        """A tag that has a verdict names its commit for ever. :raises PinningError: when it names another one now."""
-        judged = (self.store.newest(ref) or {}).get("build")
-        if judged is None:
-            return
-        before = self.store.record(judged).request.commit
-        if before != commit:
-            raise PinningError(
-                f"{ref}: expected {before}, for which it has a verdict, got {commit}: the tag was moved, and a moved "
-                "tag is not built; give the new commit a tag of its own"
-            )
+    def _asked(self) -> dict[str, str]:
+        """Hosts to workers, without those that were revoked since the master began."""
+        if self.config is None:
+            return self.workers
+        folder = Path(self.config)
+        return {h: w for h, w in self.workers.items() if revoked_since(entry_file(folder, h)) is None}
 
     def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagFacts | None]:
         """All of it, on a thread."""
-        is_tag = ref.startswith("refs/tags/")
-        commit = resolve_ref(self.repository, ref, hint)
-        if is_tag:
-            self._refuse_moved(ref, commit)
-        elif hint:
-            commit = hint
-        mirror = Mirror(Path(self.state) / "mirror.git", self.repository)
-        tag = None
-        if is_tag:
-            # Before config/ is read and before a lock is resolved: a stranger's tag costs the master nothing more.
-            mirror.fetch(ref, commit)
-            policy = SignedTags(self.signed_tags)
-            tag = check_tag(mirror.path, ref, commit, signers=Path(self.signers), policy=policy)
+        commit, mirror, tag = self.resolve(ref, hint)
         folder = self.store.folder(build)
-        return pin(mirror=mirror, ref=ref, commit=commit, recipe_name=self.recipe, folder=folder), tag
+        return pin(
+            mirror=mirror, ref=ref, commit=commit, recipe_name=self.recipe, folder=folder, image_of=self._image_of
+        ), tag
+
+    def _image_of(self, mirror: Mirror, commit: str) -> str:
+        """The image that was made from ``docker/`` at ``commit``. :raises PinningError: when none was."""
+        made = ImageStore(self.store.path).made(key_of(mirror, commit))
+        if made is None:
+            raise PinningError(
+                "config/builder-image.env leaves the image to docker/: expected a master that makes it, got one "
+                "without [builder_image] in master.toml; add it there, or name a digest"
+            )
+        return made.reference
 
     async def run(self) -> int:
         """Pin, or fail with the reason."""
-        stamp = self.build.getSourceStamp("")
-        ref = stamp.branch or ""
+        ref = self.build.getSourceStamp("").branch or ""
         build = secrets.token_hex(16)
         try:
-            if stamp.patch is not None:
-                raise PinningError("source stamp: expected a commit of the repository, got one with a patch")
-            pinned, tag = await deferToThread(self._pin, build, ref, stamp.revision or None)
-            nonces = {host: secrets.token_hex(32) for host in self.workers}
+            hint = self.hint()
+            pinned, tag = await deferToThread(self._pin, build, ref, hint)
+            workers = self._asked()
+            nonces = {host: secrets.token_hex(32) for host in workers}
             await deferToThread(
                 self.store.open_build,
                 build,
                 pinned,
                 repository=self.repository,
-                workers=self.workers,
+                workers=workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
             )

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +20,19 @@ from silvermetal_proof import ProofError
 from silvermetal_proof.errors import printable
 from twisted.internet.threads import deferToThread
 
-from silvermetal_master import publishing
+from silvermetal_master import delivery, publishing
 from silvermetal_master.build_store import NoSuchBuildError
 from silvermetal_master.errors import PinningError, SettingsError
 from silvermetal_master.gitea.client import GiteaClient, GiteaError
 from silvermetal_master.gitea.converge import converge
+from silvermetal_master.gitea.porter import LostError, Porter
 from silvermetal_master.publishing import Admitted
 from silvermetal_master.settings import GITEA_TOKEN, GiteaSettings, Settings, load
 from silvermetal_master.steps.of_build import StepOfBuild
 from silvermetal_master.steps.rally import Rally
 
 DELIVERY = "delivery.json"
-READY_SECONDS = 20
+CHECK_SECONDS = 3600
 EXPECTED = (ProofError, NoSuchBuildError, PinningError, SettingsError, GiteaError, OSError, ValueError, RuntimeError)
 
 
@@ -60,6 +59,17 @@ class _Publishing(StepOfBuild):
         return await deferToThread(
             publishing.admitted, settings, self.store, self.record(), stamp.branch or "", stamp.revision or ""
         )
+
+    async def check_iso(self, path: Path, this: Admitted) -> None:
+        """Hash the ISO in a process of its own. :raises ProofError: when it is not what every host signed."""
+        porter = Porter(self.master.reactor)
+        try:
+            found = await porter.ask(publishing.order_to_check(path, this), seconds=CHECK_SECONDS)
+        except LostError as error:
+            raise RuntimeError(f"{path.name}: expected its digests, got {error}") from None
+        finally:
+            porter.close()
+        publishing.check_digests(found, this)
 
     async def work(self) -> int:
         """What the step does; may raise what is expected to happen."""
@@ -100,29 +110,33 @@ class Fetch(Rally, _Publishing):
     async def work(self) -> int:
         """Fetch, unless a checked ISO lies there."""
         this = await self.admitted()
-        _, gitea = self._settings()
+        settings, gitea = self._settings()
         if this.iso.exists():
-            await deferToThread(publishing.check_iso, this.iso, this)
+            await self.check_iso(this.iso, this)
             await self.say("the ISO lies here already, and is right")
             return SUCCESS
         incoming = this.folder / publishing.INCOMING
         host = self._host(sorted(this.statements))
         token = secrets.token_hex(32)
-        receiver = await deferToThread(_receive, gitea.receive, token, incoming, this.size)
+        worker = next(h.worker for h in settings.hosts if h.host == host)
+        receiver = await deferToThread(
+            delivery.open_receiver, settings, gitea, worker, token=token, target=incoming, size=this.size
+        )
         try:
-            order = {"build": this.record.id, "host": host, "token": token, "url": f"http://{gitea.receive}/iso"}
+            url = delivery.address(settings, gitea)
+            order = {"build": this.record.id, "host": host, "token": token, "url": url}
             this.record.write(DELIVERY, json.dumps(order, sort_keys=True).encode(), secret=True)
             self.setProperty("silvermetal_build", this.record.id, "fetch")
             self.schedulerNames = [f"{host}-delivers"]
             await self.rally()
         finally:
             this.record.file(DELIVERY).unlink(missing_ok=True)
-            await deferToThread(_end, receiver)
+            await deferToThread(delivery.close_receiver, receiver)
         got = incoming.stat().st_size if incoming.exists() else 0
         if got != this.size:
             raise RuntimeError(f"{host}: expected {this.size} bytes of the ISO, got {got}")
         try:
-            await deferToThread(publishing.check_iso, incoming, this)
+            await self.check_iso(incoming, this)
         except ProofError:
             incoming.unlink()
             raise
@@ -153,7 +167,7 @@ class Assemble(_Publishing):
         """Assemble."""
         this = await self.admitted()
         settings, _ = self._settings()
-        await deferToThread(publishing.check_iso, this.iso, this)
+        await self.check_iso(this.iso, this)
         assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
         await self.say(f"{len(assets)} files, listed and signed")
         return SUCCESS
@@ -169,13 +183,24 @@ class Release(_Publishing):
         """Publish."""
         this = await self.admitted()
         settings, gitea = self._settings()
-        await deferToThread(publishing.check_iso, this.iso, this)
+        await self.check_iso(this.iso, this)
         assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
         token = (settings.secrets / GITEA_TOKEN).read_text(encoding="utf-8").strip()
         client = GiteaClient(self.master.reactor, gitea.url, gitea.owner, gitea.repository, token)
         tag = this.verdict.ref.removeprefix("refs/tags/")
         body = (this.folder / "HOW-TO-CHECK.md").read_text(encoding="utf-8")
-        url = await converge(client, tag=tag, title=tag, body=body, commit=this.verdict.commit, assets=assets)
+        try:
+            url = await converge(
+                client,
+                tag=tag,
+                title=tag,
+                body=body,
+                commit=this.verdict.commit,
+                assets=assets,
+                claim=this.record.id,
+            )
+        finally:
+            client.close()
         this.record.write("release-url", f"{url}\n".encode())
         await self.addURL("release", url)
         await self.say(f"published: {url}"[:400])
@@ -205,32 +230,3 @@ class StartPublish(Rally):
         result = await self.rally()
         await self.say("the publication is started")
         return result
-
-
-def _receive(bind: str, token: str, target: Path, size: int) -> subprocess.Popen[bytes]:
-    """Start the receiver and wait until it listens. :raises RuntimeError: when it does not."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "silvermetal_master.receiver"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    order = {"bind": bind, "token": token, "target": str(target), "size": size}
-    process.stdin.write(json.dumps(order).encode() + b"\n")
-    process.stdin.flush()
-    if process.stdout.readline() != b"ready\n":
-        _end(process)
-        said = process.stderr.read(2000).decode(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeError(f"receiver on {bind}: expected it to listen, got {' '.join(said) or 'an early end'}")
-    return process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        process.wait(READY_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(READY_SECONDS)

@@ -46,9 +46,13 @@ class Rally(Trigger, StepOfBuild):
             }
         ]
 
-    def createTriggerProperties(self, properties: dict[str, Any]) -> Any:
+    def handed_on(self) -> dict[str, Any]:
         """Only the build's id travels; the rest is in the record."""
-        return super().createTriggerProperties({BUILD_PROPERTY: self.getProperty(BUILD_PROPERTY)})
+        return {BUILD_PROPERTY: self.getProperty(BUILD_PROPERTY)}
+
+    def createTriggerProperties(self, properties: dict[str, Any]) -> Any:
+        """What is handed on, and nothing of the parent's."""
+        return super().createTriggerProperties(self.handed_on())
 
     async def rally(self) -> int:
         """Run the trigger; return SUCCESS when it ran its course or expired, CANCELLED when somebody stopped it."""

@@ -32,6 +32,8 @@ class End(IntEnum):
     ISO = 8
     SUMS = 9
     NETWORK = 10
+    REBUILT_OTHER = 11
+    NOT_REBUILT = 12
 
 
 class Refused(click.ClickException):

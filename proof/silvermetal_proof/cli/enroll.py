@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from silvermetal_proof.cli.ends import End, Refused, end_of, finish, read, refuse
-from silvermetal_proof.errors import ProofError
+from silvermetal_proof.errors import ProofError, printable
 from silvermetal_proof.host import HostEntry, sign_entry
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.statement import SigningKey
@@ -29,10 +29,11 @@ MAX_KEY_BYTES = 8192
 def read_entry(path: Path) -> HostEntry:
     """The entry of one host. :raises Refused: when the file is none."""
     try:
-        values = tomllib.loads(read(path, MAX_ENTRY_BYTES).decode())
-        return HostEntry.from_plain(values, what=str(path))
-    except (ProofError, ValueError) as error:
-        raise Refused(End.UNREADABLE, path, str(error)[:400]) from None
+        return HostEntry.from_plain(tomllib.loads(read(path, MAX_ENTRY_BYTES).decode()), what=str(path))
+    except ProofError as error:
+        raise Refused(End.UNREADABLE, path, str(error)) from None
+    except ValueError as error:
+        raise Refused(End.UNREADABLE, path, f"expected TOML, got: {printable(str(error), 400)}") from None
 
 
 def entry_text(entry: HostEntry) -> str:

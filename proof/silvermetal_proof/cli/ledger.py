@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from silvermetal_proof.cli.ends import End, Refused, finish, read, refuse
+from silvermetal_proof.cli.ledger_folder import check_whole
 from silvermetal_proof.errors import LedgerError, ProofError
 from silvermetal_proof.ledger import Ledger, read_checkpoint, root_hash
 from silvermetal_proof.ledger.checkpoint import MAX_CHECKPOINT_BYTES
@@ -28,15 +29,13 @@ def ledger() -> None:
 @click.option("--origin", required=True, help="The log's name.")
 @click.option("--key", required=True, help="The master's public key, 64 hex digits.")
 @click.option("--since", type=click.Path(path_type=Path), default=None, help="A checkpoint seen before.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(folder: Path, origin: str, key: str, since: Path | None, as_json: bool) -> None:
     """Check that FOLDER holds the whole, unaltered log."""
     try:
         public = PublicKey(key)
         book = Ledger(folder, origin, public)
-        leaves = book.check()
-        if book.checkpoint() is None:
-            raise LedgerError("not a ledger", expected="a checkpoint", got="none")
+        _, leaves = check_whole(book)
         if since is not None:
             old = read_checkpoint(read(since, MAX_CHECKPOINT_BYTES), origin, public)
             if old.size > len(leaves) or root_hash(leaves[: old.size]) != old.root:

@@ -14,10 +14,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from silvermetal_proof.cli.accounted import digest_in
 from silvermetal_proof.cli.ends import End, Refused, read
+from silvermetal_proof.cli.progress import Watch, silent
 from silvermetal_proof.cli.seen import Seen
-from silvermetal_proof.cli.verify import Asked, check_image, check_inputs, read_hosts, read_statement, read_verdict
-from silvermetal_proof.digest import measure
+from silvermetal_proof.cli.verify import (
+    Asked,
+    check_asked,
+    check_image,
+    check_inputs,
+    read_hosts,
+    read_statement,
+    read_verdict,
+)
 from silvermetal_proof.errors import ProofError
 from silvermetal_proof.host import HostEntry
 from silvermetal_proof.ledger import leaf_hash
@@ -43,7 +52,6 @@ from silvermetal_proof.verdict import Outcome, Verdict
 from silvermetal_proof.verdict.again import contradiction
 
 _UNNAMED = (SUMS, MINISIG, SSHSIG)
-_NO_NONCE = "0" * 64
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,6 @@ def signed_sums(folder: Path, master: PublicKey) -> dict[str, str]:
         raise Refused(End.UNREADABLE, folder / SUMS, str(error)) from None
 
 
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return measure(stream, _NO_NONCE).sha256
-    except OSError as error:
-        raise Refused(End.UNREADABLE, path, f"expected a readable file, got {error.strerror}") from None
-
-
 def kind_of(name: str) -> End:
     """The code for a file that is another one than ``SHA256SUMS`` says."""
     if name.lower().endswith(".iso"):
@@ -93,12 +93,12 @@ def kind_of(name: str) -> End:
     return End.STATEMENTS if host_of(name) else End.SUMS
 
 
-def _check_files(folder: Path, sums: dict[str, str]) -> None:
+def _check_files(folder: Path, sums: dict[str, str], watch: Watch) -> None:
     for name, expected in sums.items():
         path = folder / name
         if path.is_symlink() or not path.is_file():
             raise Refused(kind_of(name), path, f"expected it, for {SUMS} names it, got no file")
-        found = _digest(path)
+        found = digest_in(path, watch(path))
         if found != expected:
             raise Refused(kind_of(name), path, f"expected {expected}, got {found}")
     for path in sorted(folder.iterdir()):
@@ -122,24 +122,27 @@ def _check_verdict(
 ) -> None:
     if verdict.outcome is not Outcome.REPRODUCED:
         raise Refused(End.OTHER_VERDICT, path, f"verdict is {verdict.outcome}: {verdict.summary}")
-    why = contradiction(verdict, signed, tuple(trusted.hosts.values()))
+    why = contradiction(verdict, signed, tuple(trusted.hosts.values()), asked.operators, asked.confirmed)
     if why is not None:
         raise Refused(End.STATEMENTS, path, why)
-    if len(signed) < asked.threshold:
-        raise Refused(End.POLICY, path, f"expected at least {asked.threshold} statements, got {len(signed)}")
-    if verdict.level < asked.min_independence:
-        raise Refused(End.POLICY, path, f"expected independence I{asked.min_independence}, got I{verdict.level}")
+    check_asked(path, verdict, len(signed), asked)
 
 
 def check_release(
-    folder: Path, *, trusted: Trusted, asked: Asked, state: Path | None = None, ledger: Path | None = None
+    folder: Path,
+    *,
+    trusted: Trusted,
+    asked: Asked,
+    state: Path | None = None,
+    ledger: Path | None = None,
+    watch: Watch = silent,
 ) -> Verdict:
     """Check everything; remember the checkpoint in ``state`` when all holds. :raises Refused: naming file and reason.
 
     ``ledger`` is a copy of the whole ledger, by which two checkpoints of different sizes can be compared.
     """
     sums = signed_sums(folder, trusted.master)
-    _check_files(folder, sums)
+    _check_files(folder, sums, watch)
     verdict, envelope = read_verdict(folder, trusted.master)
     try:
         missing = sorted(required_assets(verdict) - sums.keys() - set(_UNNAMED))
@@ -160,6 +163,6 @@ def check_release(
         seen.check(entry, ledger)
     except ProofError as error:
         raise Refused(End.LEDGER, path, str(error)) from None
-    check_image(iso, verdict, {host: statement for host, (statement, _) in signed.items()})
+    check_image(iso, verdict, {host: statement for host, (statement, _) in signed.items()}, watch)
     seen.remember(entry)
     return verdict

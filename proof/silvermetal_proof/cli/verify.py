@@ -9,23 +9,28 @@ Rules:
 - The verdict is the master's, by its signature; that the statements say what it says of them is checked here again, and
   a verdict of REPRODUCED that they contradict is refused, whoever signed it.
 - An entry of the ledger counts only below its signed checkpoint.
+- I3 and I4 rest on operators' signatures: asked for, they are decided again with the caller's keys of the operators.
 - A file that the verdict names by digest, directly or by its pins, is checked against it; a copy of a key must be the
-  caller's own.
+  caller's own; every other file is accounted for (:mod:`.accounted`).
 - Whatever fails is named by its file and has a code of its own.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from silvermetal_proof.cli.accounted import account
 from silvermetal_proof.cli.ends import End, Refused, end_of, finish, read, refuse
-from silvermetal_proof.digest import measure, sha256
+from silvermetal_proof.cli.ledger_folder import check_entry, entry_file
+from silvermetal_proof.cli.progress import Watch, silent, watching
+from silvermetal_proof.digest import digests_of, sha256
 from silvermetal_proof.errors import ProofError, printable
-from silvermetal_proof.host import HostEntry
+from silvermetal_proof.host import HostEntry, Level, Operator
 from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.order import MAX_ORDER_BYTES
 from silvermetal_proof.pins import Pins
@@ -34,7 +39,7 @@ from silvermetal_proof.statement import PublicKey, Statement
 from silvermetal_proof.statement import verify as verify_envelope
 from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES
 from silvermetal_proof.verdict import Outcome, Verdict, render, verify_verdict
-from silvermetal_proof.verdict.again import contradiction
+from silvermetal_proof.verdict.again import CONFIRMED, contradiction
 
 MAX_HOST_FILE = 65536
 
@@ -45,16 +50,44 @@ class Asked:
 
     threshold: int
     min_independence: int
+    operators: tuple[Operator, ...] = ()
+
+    @property
+    def confirmed(self) -> Level:
+        """The level up to which the verdict's claim is decided again."""
+        return Level(max(CONFIRMED, self.min_independence)) if self.operators else CONFIRMED
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A folder that holds: its verdict, its images, and the files that are whole and proven by nobody."""
+
+    verdict: Verdict
+    isos: int
+    unproven: tuple[str, ...]
+
+
+def operators_of(given: Sequence[str]) -> tuple[Operator, ...]:
+    """``NAME=KEY`` each. :raises Refused: for what is none."""
+    found = []
+    for text in given:
+        name, _, key = text.partition("=")
+        try:
+            found.append(Operator.from_plain({"operator": name, "public_key": key}, what=text))
+        except ProofError as error:
+            raise Refused(End.USAGE, "--operator", f"expected NAME=64 hex digits: {error}") from None
+    return tuple(found)
 
 
 def read_hosts(folder: Path) -> dict[str, HostEntry]:
     entries: dict[str, HostEntry] = {}
     for path in sorted(folder.glob("*.toml")):
         try:
-            values = tomllib.loads(read(path, MAX_HOST_FILE).decode())
-            entry = HostEntry.from_plain(values, what=str(path))
-        except (ProofError, ValueError) as error:
-            raise Refused(End.UNREADABLE, path, printable(str(error), 400)) from None
+            entry = HostEntry.from_plain(tomllib.loads(read(path, MAX_HOST_FILE).decode()), what=str(path))
+        except ProofError as error:
+            raise Refused(End.UNREADABLE, path, str(error)) from None
+        except ValueError as error:
+            raise Refused(End.UNREADABLE, path, f"expected TOML, got: {printable(str(error), 400)}") from None
         if entry.host in entries:
             raise Refused(End.UNREADABLE, path, f"expected one entry a host, got another of {entry.host}")
         entries[entry.host] = entry
@@ -101,25 +134,11 @@ def read_statement(path: Path, host: str, verdict: Verdict, entry: HostEntry | N
     return statement, envelope
 
 
-def _check_ledger(folder: Path, origin: str, key: PublicKey, envelope: bytes) -> int:
-    try:
-        book = Ledger(folder, origin, key)
-        book.check()
-        checkpoint = book.checkpoint()
-        # What lies beyond the signed checkpoint is there by nobody's word.
-        for index in range(checkpoint.size if checkpoint is not None else 0):
-            if book.entry(index) == envelope:
-                return index
-    except ProofError as error:
-        raise Refused(End.LEDGER, folder, str(error)) from None
-    raise Refused(End.LEDGER, folder, "expected the verdict among the entries, got none that is equal")
-
-
-def check_inputs(folder: Path, verdict: Verdict) -> None:
-    """``pins.json`` against the verdict, ``packages.lock`` against the pins, where the folder holds them."""
+def check_inputs(folder: Path, verdict: Verdict) -> tuple[Path, ...]:
+    """``pins.json`` against the verdict, ``packages.lock`` against the pins; return those that the folder may hold."""
     path = folder / "pins.json"
     if not path.exists():
-        return
+        return ()
     data = read(path, MAX_ORDER_BYTES)
     if sha256(data) != verdict.pins:
         raise Refused(End.STATEMENTS, path, f"expected the pins {verdict.pins}, got {sha256(data)}")
@@ -132,17 +151,27 @@ def check_inputs(folder: Path, verdict: Verdict) -> None:
         found = sha256(read(lock, MAX_LOCK_BYTES))
         if found != expected:
             raise Refused(End.STATEMENTS, lock, f"expected the package lock {expected}, got {found}")
+    return path, lock
 
 
-def _check_copies(folder: Path, keys: Path, public: PublicKey) -> None:
-    """Copies of keys in the folder: believed by nobody, but a reader may take them for the real ones."""
+def _check_copies(folder: Path, keys: Path, public: PublicKey) -> tuple[set[Path], set[Path]]:
+    """Copies of keys in the folder: believed by nobody, but a reader may take them for the real ones.
+
+    Return those that are the caller's equal, and those that are the caller's own files.
+    """
+    equal: set[Path] = set()
+    own: set[Path] = set()
     for path in sorted(folder.glob("*.toml")):
-        own = keys / path.name
-        if not own.exists() or read(own, MAX_HOST_FILE) != read(path, MAX_HOST_FILE):
+        mine = keys / path.name
+        if not mine.exists() or read(mine, MAX_HOST_FILE) != read(path, MAX_HOST_FILE):
             raise Refused(End.SIGNATURE, path, f"expected the entry that {keys} has, got another one")
+        (own if mine.samefile(path) else equal).add(path)
     master = folder / "master.pub"
-    if master.exists() and read(master, MAX_HOST_FILE) != f"{public.hex}\n".encode():
-        raise Refused(End.SIGNATURE, master, f"expected the master's key {public.hex}, got another one")
+    if master.exists():
+        if read(master, MAX_HOST_FILE) != f"{public.hex}\n".encode():
+            raise Refused(End.SIGNATURE, master, f"expected the master's key {public.hex}, got another one")
+        equal.add(master)
+    return equal, own
 
 
 def _isos(folder: Path) -> list[Path]:
@@ -150,22 +179,39 @@ def _isos(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".iso")
 
 
-def check_image(path: Path, verdict: Verdict, statements: dict[str, Statement]) -> None:
-    """The bytes against the verdict's digest and against every worker's nonce-keyed digest."""
-    for host, statement in statements.items():
-        try:
-            with path.open("rb") as stream:
-                measured = measure(stream, statement.predicate.nonce)
-        except OSError as error:
-            raise Refused(End.UNREADABLE, path, f"expected a readable ISO, got {error.strerror}") from None
-        if measured.sha256 != f"sha256:{verdict.iso_sha256}":
-            raise Refused(End.ISO, path, f"expected sha256:{verdict.iso_sha256}, got {measured.sha256}")
-        if measured.keyed != f"sha256:{statement.predicate.keyed_digest}":
+def check_image(path: Path, verdict: Verdict, statements: dict[str, Statement], watch: Watch = silent) -> None:
+    """The bytes against the verdict's digest and against every worker's nonce-keyed digest, in one pass."""
+    try:
+        with path.open("rb") as stream:
+            found, keyed = digests_of(stream, [s.predicate.nonce for s in statements.values()], watch(path))
+    except OSError as error:
+        raise Refused(End.UNREADABLE, path, f"expected a readable ISO, got {error.strerror}") from None
+    if found != f"sha256:{verdict.iso_sha256}":
+        raise Refused(End.ISO, path, f"expected sha256:{verdict.iso_sha256}, got {found}")
+    for (host, statement), digest in zip(statements.items(), keyed, strict=True):
+        if digest != f"sha256:{statement.predicate.keyed_digest}":
             raise Refused(End.ISO, path, f"{host} did not have these bytes: its keyed digest is another one")
 
 
-def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, asked: Asked) -> Verdict:
-    """Check everything in ``folder``; return the verdict. :raises Refused: naming the file and the reason."""
+def check_asked(where: Path, verdict: Verdict, statements: int, asked: Asked) -> None:
+    """What the caller asks for beyond the verdict. :raises Refused: when the verdict has less."""
+    if statements < asked.threshold:
+        raise Refused(End.POLICY, where, f"expected at least {asked.threshold} statements, got {statements}")
+    if verdict.level < asked.min_independence:
+        raise Refused(End.POLICY, where, f"expected independence I{asked.min_independence}, got I{verdict.level}")
+    if asked.min_independence > asked.confirmed:
+        raise Refused(
+            End.POLICY,
+            where,
+            f"expected --operator NAME=KEY of those who vouch for the hosts, got none: without their keys "
+            f"I{asked.min_independence} is the master's word alone",
+        )
+
+
+def check_folder(
+    folder: Path, *, keys: Path, master_key: str, origin: str, asked: Asked, watch: Watch = silent
+) -> Checked:
+    """Check everything in ``folder``. :raises Refused: naming the file and the reason."""
     try:
         public = PublicKey(master_key)
     except ProofError as error:
@@ -183,26 +229,29 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
         if name not in invalid
     }
     statements = {name: statement for name, (statement, _) in signed.items()}
-    _check_ledger(folder / "ledger", origin, public, envelope)
-    check_inputs(folder, verdict)
-    _check_copies(folder / "keys", keys, public)
+    book = Ledger(folder / "ledger", origin, public)
+    entries = check_entry(book, envelope)
+    inputs = check_inputs(folder, verdict)
+    copies, own = _check_copies(folder / "keys", keys, public)
+    where = folder / "verdict.dsse.json"
     if verdict.outcome is not Outcome.REPRODUCED:
-        raise Refused(
-            End.OTHER_VERDICT, folder / "verdict.dsse.json", f"verdict is {verdict.outcome}: {verdict.summary}"
-        )
+        raise Refused(End.OTHER_VERDICT, where, f"verdict is {verdict.outcome}: {verdict.summary}")
     agreeing = {s.iso_sha256 for s in statements.values()}
     if agreeing != {verdict.iso_sha256}:
         raise Refused(End.STATEMENTS, folder / "statements", f"expected one digest, got {len(agreeing)}")
-    why = contradiction(verdict, signed, tuple(hosts.values()))
+    why = contradiction(verdict, signed, tuple(hosts.values()), asked.operators, asked.confirmed)
     if why is not None:
-        raise Refused(End.STATEMENTS, folder / "verdict.dsse.json", why)
-    if len(statements) < asked.threshold:
-        raise Refused(End.POLICY, folder, f"expected at least {asked.threshold} statements, got {len(statements)}")
-    if verdict.level < asked.min_independence:
-        raise Refused(End.POLICY, folder, f"expected independence I{asked.min_independence}, got I{verdict.level}")
-    for iso in _isos(folder):
-        check_image(iso, verdict, statements)
-    return verdict
+        raise Refused(End.STATEMENTS, where, why)
+    check_asked(folder, verdict, len(statements), asked)
+    isos = _isos(folder)
+    proven: dict[Path, str | None] = dict.fromkeys((where, *present.values(), *copies, *inputs))
+    proven |= dict.fromkeys((book.path / "checkpoint", *(entry_file(book, index) for index in range(entries))))
+    proven |= dict.fromkeys(isos, f"sha256:{verdict.iso_sha256}")
+    unproven = account(folder, proven, own, statements, watch)
+    # Last, because it takes longest.
+    for iso in isos:
+        check_image(iso, verdict, statements, watch)
+    return Checked(verdict, len(isos), tuple(unproven))
 
 
 @click.command("verify")
@@ -212,18 +261,35 @@ def check_folder(folder: Path, *, keys: Path, master_key: str, origin: str, aske
 @click.option("--origin", required=True, help="The ledger's name.")
 @click.option("--threshold", default=2, show_default=True, help="Statements that must agree.")
 @click.option("--min-independence", default=1, show_default=True, type=click.IntRange(0, 4))
-@click.option("--json", "as_json", is_flag=True)
+@click.option(
+    "--operator", multiple=True, metavar="NAME=KEY", help="Who vouches for hosts, by key; I3 and I4 rest on them."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def verify(
-    folder: Path, keys: Path, master_key: str, origin: str, threshold: int, min_independence: int, as_json: bool
+    folder: Path,
+    keys: Path,
+    master_key: str,
+    origin: str,
+    threshold: int,
+    min_independence: int,
+    operator: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Check the verdict, statements, ledger and ISO in FOLDER."""
+    """Check the verdict, statements, ledger and ISO in FOLDER, and account for every other file."""
     try:
-        verdict = check_folder(
-            folder, keys=keys, master_key=master_key, origin=origin, asked=Asked(threshold, min_independence)
-        )
+        asked = Asked(threshold, min_independence, operators_of(operator))
+        with watching(as_json=as_json) as watch:
+            found = check_folder(folder, keys=keys, master_key=master_key, origin=origin, asked=asked, watch=watch)
     except Refused as refused:
         refuse(refused, as_json=as_json)
+    except OSError as error:
+        why = f"expected a readable file, got {error.strerror}"
+        refuse(Refused(End.UNREADABLE, error.filename or folder, why), as_json=as_json)
+    verdict = found.verdict
     result = {"ok": True, "outcome": str(verdict.outcome), "iso_sha256": verdict.iso_sha256, "level": verdict.level}
-    isos = result["isos"] = len(_isos(folder))
-    bytes_seen = "" if isos else "; there is no ISO in it, so no image's bytes were looked at"
-    finish(result, as_json=as_json, text=f"{render(verdict)}everything in the folder holds{bytes_seen}")
+    result |= {"isos": found.isos, "unproven": list(found.unproven)}
+    seen = "" if found.isos else "; there is no ISO in it, so no image's bytes were looked at"
+    if found.unproven:
+        shown = ", ".join(found.unproven[:3]) + (" …" if len(found.unproven) > 3 else "")
+        seen += f"; nobody signed {len(found.unproven)} files ({shown}), which are as SHA256SUMS says"
+    finish(result, as_json=as_json, text=f"{render(verdict)}everything in the folder holds{seen}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -35,6 +35,34 @@ class Measurement:
 def sha256(data: bytes) -> str:
     """Return the digest of ``data`` as ``sha256:<64 hex>``."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest_of(stream: BinaryIO, progress: Callable[[int], None] | None = None) -> str:
+    """The digest of a stream's bytes, read once; ``progress`` is called with the bytes read so far."""
+    return digests_of(stream, (), progress)[0]
+
+
+def digests_of(
+    stream: BinaryIO, nonces: Sequence[str], progress: Callable[[int], None] | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """The plain digest and the keyed digest for each of ``nonces``, in one pass (what a verifier needs)."""
+    whole = hashlib.sha256()
+    macs = [hmac.new(bytes.fromhex(nonce), digestmod="sha256") for nonce in nonces]
+    updates: list[Callable[[bytes], None]] = [whole.update, *(mac.update for mac in macs)]
+    size = 0
+    with ThreadPoolExecutor(max_workers=len(updates)) as pool:
+        pending: list[Future[None]] = []
+        while True:
+            chunk = stream.read(CHUNK_SIZE)
+            for future in pending:
+                future.result()
+            if not chunk:
+                break
+            size += len(chunk)
+            pending = [pool.submit(update, chunk) for update in updates]
+            if progress is not None:
+                progress(size)
+    return f"sha256:{whole.hexdigest()}", tuple(f"sha256:{mac.hexdigest()}" for mac in macs)
 
 
 def keyed_digest(stream: BinaryIO, nonce: str) -> str:

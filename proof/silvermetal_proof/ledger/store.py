@@ -69,6 +69,12 @@ class Ledger:
         return self.path / "entries"
 
     @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """While this is held nothing is appended: what a consistent copy is made under."""
+        with self._locked():
+            yield
+
+    @contextmanager
     def _locked(self) -> Iterator[None]:
         self._entries.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from silvermetal_proof.errors import MalformedError
 from silvermetal_proof.pins.envfile import Setting, only, parse_env
+from silvermetal_proof.pins.recipe import HOST_KEYS, check_host_needs
 
 CONF = "config/silvermetal-base.conf"
 SNAPSHOT = "config/snapshot-pin.env"
@@ -79,7 +80,8 @@ def check_scope(settings: Mapping[str, Setting]) -> None:
 def _read(data: bytes, name: str, keys: Mapping[str, str]) -> dict[str, str]:
     settings = parse_env(data, name)
     check_scope(settings)
-    only(settings, frozenset(keys), name)
+    only(settings, frozenset(keys) | HOST_KEYS, name)
+    check_host_needs(settings)
     for key, form in keys.items():
         if key not in settings:
             raise MalformedError(f"{name}: {key}", expected=form, got="no such line")

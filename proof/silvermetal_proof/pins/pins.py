@@ -23,6 +23,9 @@ from silvermetal_proof.pins.envfile import Setting, only, parse_env
 from silvermetal_proof.pins.recipe import Recipe
 
 _IMAGE = re.compile(r"\A(?:(?P<name>[a-z0-9][a-z0-9._:/-]{0,200})@)?(?P<digest>sha256:[0-9a-f]{64})\Z")
+FROM_DOCKER = "docker/"
+"""The word by which a commit asks for the image that its own ``docker/`` makes; the master pins its digest then."""
+_IMAGE_FILE = "config/builder-image.env"
 MAX_EPOCH = 4102444800
 """2100-01-01: a later epoch is a mistake (milliseconds, most often)."""
 
@@ -51,6 +54,12 @@ def parse_image(setting: Setting) -> str:
     """Return the image reference; :raises MalformedError: when it is not pinned by digest."""
     if _IMAGE.match(setting.value):
         return setting.value
+    if setting.value == FROM_DOCKER:
+        raise MalformedError(
+            f"{setting.where}: BUILDER_IMAGE is left to docker/",
+            expected="a master that makes it ([builder_image] in master.toml), or a digest",
+            got=setting.value,
+        )
     if not setting.value:
         raise MalformedError(
             f"{setting.where}: BUILDER_IMAGE is not pinned",
@@ -62,6 +71,12 @@ def parse_image(setting: Setting) -> str:
         expected=f"a digest; `docker image inspect --format '{{{{.Id}}}}' {setting.value}` finds it",
         got=setting.value,
     )
+
+
+def is_from_docker(image: bytes) -> bool:
+    """Whether ``config/builder-image.env`` leaves the image to ``docker/`` of its commit."""
+    setting = parse_env(image, _IMAGE_FILE).get("BUILDER_IMAGE")
+    return setting is not None and setting.value == FROM_DOCKER
 
 
 def parse_epoch(data: bytes, name: str, commit_time: int) -> int:
@@ -85,15 +100,14 @@ def make_pins(*, recipe: Recipe, epoch: bytes, image: bytes, commit_time: int, l
     ``commit_time`` is in seconds; ``lock`` is the lock's digest.
     :raises MalformedError: with file and line of whatever is not a pin.
     """
-    image_name = "config/builder-image.env"
-    images = parse_env(image, image_name)
-    only(images, frozenset({"BUILDER_IMAGE"}), image_name)
+    images = parse_env(image, _IMAGE_FILE)
+    only(images, frozenset({"BUILDER_IMAGE"}), _IMAGE_FILE)
     return Pins.from_plain(
         {
             "recipe": recipe.name,
             "recipe_conf": recipe.digest,
             "source_date_epoch": parse_epoch(epoch, "config/source-date-epoch.env", commit_time),
-            "builder_image": parse_image(images.get("BUILDER_IMAGE", Setting("", image_name))),
+            "builder_image": parse_image(images.get("BUILDER_IMAGE", Setting("", _IMAGE_FILE))),
             "lock": lock,
             "settings": recipe.settings,
         },

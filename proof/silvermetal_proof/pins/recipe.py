@@ -9,11 +9,12 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from silvermetal_proof.digest import sha256
 from silvermetal_proof.errors import MalformedError
-from silvermetal_proof.pins.envfile import parse_env
+from silvermetal_proof.pins.envfile import Setting, parse_env
 
 HOST_FLOORS = ("HOST_CORES", "HOST_MEMORY_MB", "HOST_DISK_MB")
 """What a host must have for the recipe: cores, and available memory and free disk in MiB."""
@@ -21,6 +22,10 @@ DEVICE_COUNT = "HOST_LOOP_DEVICES"
 """How many loop devices a host must have for the recipe."""
 MODULES = "HOST_MODULES"
 """Names of kernel modules that a host must have loaded or built in."""
+VOLUMES = "HOST_VOLUMES"
+"""Names of the engine's volumes in which the recipe keeps what it downloaded."""
+HOST_KEYS = frozenset((*HOST_FLOORS, DEVICE_COUNT, MODULES, VOLUMES))
+"""What a recipe says of a host; none of it decides bytes."""
 DEFAULT_SIZE_FLOOR = 16 * 1024 * 1024
 """Bytes; no bootable live system is smaller, and a dry run's dummy is 6 bytes."""
 
@@ -37,6 +42,24 @@ class Recipe:
     settings: dict[str, str]
 
 
+def _whole_number(setting: Setting, key: str) -> None:
+    if not re.fullmatch(r"[0-9]{1,15}", setting.value):
+        raise MalformedError(f"{setting.where}: {key}", expected="a whole number", got=setting.value)
+
+
+def check_host_needs(settings: Mapping[str, Setting]) -> None:
+    """What a recipe of any kind says of its hosts. :raises MalformedError: with file and line."""
+    for key in (k for k in (*HOST_FLOORS, DEVICE_COUNT) if k in settings):
+        _whole_number(settings[key], key)
+    for key, form, expected in (
+        (MODULES, r"[a-z0-9][a-z0-9_-]{0,63}", "names of kernel modules, by spaces"),
+        (VOLUMES, r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}", "names of volumes, by spaces"),
+    ):
+        for name in settings[key].value.split() if key in settings else ():
+            if not re.fullmatch(form, name):
+                raise MalformedError(f"{settings[key].where}: {key}", expected=expected, got=name)
+
+
 def parse_recipe(data: bytes, name: str) -> Recipe:
     """Read ``config/<name>.conf``; :raises MalformedError: with file and line."""
     file = f"config/{name}.conf"
@@ -48,14 +71,9 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
     packages = tuple(value("PACKAGES", "").split())
     if not packages:
         raise MalformedError(f"{file}: PACKAGES", expected="the packages that the lock is resolved for", got="nothing")
-    for key in (k for k in (*HOST_FLOORS, DEVICE_COUNT, "ISO_SIZE_FLOOR") if k in settings):
-        if not re.fullmatch(r"[0-9]{1,15}", settings[key].value):
-            raise MalformedError(f"{settings[key].where}: {key}", expected="a whole number", got=settings[key].value)
-    for module in value(MODULES, "").split():
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", module):
-            raise MalformedError(
-                f"{settings[MODULES].where}: {MODULES}", expected="names of kernel modules, by spaces", got=module
-            )
+    if "ISO_SIZE_FLOOR" in settings:
+        _whole_number(settings["ISO_SIZE_FLOOR"], "ISO_SIZE_FLOOR")
+    check_host_needs(settings)
     architecture = value("ARCHITECTURE", "amd64")
     if architecture not in ("amd64", "arm64"):
         raise MalformedError(f"{file}: ARCHITECTURE", expected="amd64 or arm64", got=architecture)

@@ -5,14 +5,14 @@ Rules:
 - The same function decides over the same statements; what only the master saw is taken from its verdict (peers) or left
   out (when it saw each build, which nonce and which resolved inputs it asked for).
 - So it can refuse what the statements contradict (drift, dissent, one key or kernel for two hosts), and confirm up to
-  I2; that a host was asked and left out of the verdict, it cannot see.
+  I2, with the operators' keys up to I4; that a host was asked and left out of the verdict, it cannot see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from silvermetal_proof.host.enrolment import HostEntry
+from silvermetal_proof.host.enrolment import HostEntry, Operator
 from silvermetal_proof.host.evidence import Observation
 from silvermetal_proof.host.independence import Level
 from silvermetal_proof.statement.schema import Statement
@@ -24,15 +24,22 @@ CONFIRMED = Level.I2
 
 
 def contradiction(
-    verdict: Verdict, statements: Mapping[str, tuple[Statement, bytes]], entries: tuple[HostEntry, ...]
+    verdict: Verdict,
+    statements: Mapping[str, tuple[Statement, bytes]],
+    entries: tuple[HostEntry, ...],
+    operators: tuple[Operator, ...] = (),
+    confirmed: Level = CONFIRMED,
 ) -> str | None:
-    """Why a verdict of REPRODUCED cannot come from these statements (with their envelopes); None when it can."""
+    """Why a verdict of REPRODUCED cannot come from these statements (with their envelopes); None when it can.
+
+    Its level is confirmed up to ``confirmed``: above I2 only the ``operators`` can.
+    """
     nonces = {host: statement.predicate.nonce for host, (statement, _) in statements.items()}
     if len(set(nonces.values())) < len(nonces):
         return "expected a nonce of its own for each host, got one twice"
     if verdict.level < verdict.policy.min_independence:
         return f"expected at least I{verdict.policy.min_independence}, which its policy asks for, got I{verdict.level}"
-    claimed = min(verdict.level, CONFIRMED)
+    claimed = min(verdict.level, confirmed)
     case = Case(
         request=BuildRequest(
             build=verdict.build,
@@ -47,6 +54,7 @@ def contradiction(
         submissions=tuple(_submission(result, statements) for result in verdict.hosts),
         policy=verdict.policy.model_copy(update={"min_independence": max(1, claimed)}),
         hosts=entries,
+        operators=operators,
         at=verdict.decided,
     )
     again = decide(case)

@@ -40,9 +40,12 @@ class RealGitea(unittest.TestCase):
     async def test_a_release_is_made_once_and_asked_for_again_is_the_same(self) -> None:
         url, token, owner, repository = (os.environ[name] for name in NAMES)
         client = GiteaClient(reactor, url, owner, repository, token)
+        self.addCleanup(client.close)
         tag = f"v0-test-{secrets.token_hex(4)}"
         for _ in range(2):
-            made = await converge(client, tag=tag, title=tag, body="a test", commit="main", assets=self.assets)
+            made = await converge(
+                client, tag=tag, title=tag, body="a test", commit="main", assets=self.assets, claim=tag
+            )
             assert tag in made
         (release,) = await client.releases(tag)
         assert release["draft"] is False

@@ -6,6 +6,7 @@ Rules:
   ``wrong``, which a test looks at, and answered by 400.
 - ``faults`` plays a server in trouble: ``error`` answers 502 and does nothing, ``lost`` does it and hangs up, ``half``
   keeps half of an upload and hangs up.
+- What is published anybody may read, below ``/<owner>/<repository>/releases/`` (:mod:`.public`); all else needs the token.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.fakes.gitea.description import Description, NotDescribedError
+from tests.fakes.gitea.public import public
 
 AT = "2026-01-01T00:00:00Z"
 TOKEN = "token-of-the-test"
 
 
 class Gitea:
-    def __init__(self) -> None:
+    def __init__(self, *, token: str = TOKEN, port: int = 0) -> None:
+        self.token = token
         self.releases: dict[int, dict[str, Any]] = {}
         self.files: dict[int, bytes] = {}
         self.wrong: list[str] = []
@@ -38,7 +41,7 @@ class Gitea:
         class Handler(_Handler):
             gitea = outer
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -66,7 +69,7 @@ class Gitea:
         if parts[:1] != ["releases"]:
             return 404, {"message": "no such page"}
         if len(parts) == 1:
-            return self._collection(method, query, body)
+            return self._collection(method, "/".join(path.split("/")[4:6]), query, body)
         release = self.releases.get(int(parts[1]))
         if release is None:
             return 404, {"message": "no such release"}
@@ -83,14 +86,14 @@ class Gitea:
             return 204, None
         return 200, release["assets"]
 
-    def _collection(self, method: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+    def _collection(self, method: str, repository: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         if method == "GET":
             page, limit = int(query.get("page", 1)), int(query.get("limit", 30))
             return 200, list(self.releases.values())[(page - 1) * limit : page * limit]
         if any(r["tag_name"] == body["tag_name"] for r in self.releases.values()):
             return 409, {"message": "Release is has no Tag"}
         number = self.number()
-        url = f"{self.url}/o/r/releases/tag/{body['tag_name']}"
+        url = f"{self.url}/{repository}/releases/tag/{body['tag_name']}"
         self.releases[number] = {"id": number, "assets": [], "html_url": url, "created_at": AT, **body}
         return 201, self.releases[number]
 
@@ -111,8 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         with gitea.lock:
             fault = gitea.faults.pop(len(gitea.calls), "")
             gitea.calls.append(f"{self.command} {address.path}")
-            if self.headers.get("Authorization") != f"token {TOKEN}":
-                return self._send(404, b"{}")
+            if self.headers.get("Authorization") != f"token {gitea.token}":
+                return self._send(*public(gitea.releases, gitea.files, self.command, address.path, self.headers))
             if fault == "error":
                 return self._send(502, b"{}")
             if address.path.startswith("/attachments/"):
@@ -135,8 +138,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _hang_up(self) -> None:
         self.close_connection = True
 
-    def _send(self, status: int, data: bytes) -> None:
+    def _send(self, status: int, data: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         if status != 204:
             self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -10,6 +10,11 @@ def test_defaults() -> None:
     assert parse([]) == Options(hosts="netns", diverge=None, keep=False, tag="v1", recipe="minimal-live")
 
 
+def test_release_is_asked_for() -> None:
+    assert parse(["--release"]).release
+    assert not parse([]).release
+
+
 def test_diverge_with_and_without_a_file() -> None:
     assert parse(["--diverge"]).diverge == "/etc/issue"
     assert parse(["--diverge=/etc/motd"]).diverge == "/etc/motd"

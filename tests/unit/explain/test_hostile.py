@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from silvermetal_explain.compare import Comparer
+from silvermetal_explain.content import examine
 from silvermetal_explain.errors import ExplainError, LimitExceeded
 from silvermetal_explain.image.compression import stream
 from silvermetal_explain.image.opening import open_iso
@@ -81,6 +82,41 @@ def test_a_decompression_bomb_stops_at_the_limit() -> None:
     with pytest.raises(LimitExceeded, match="at most"):
         for _ in stream("gzip", BytesSource(data), 50 << 20):
             pass
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["ar", "tar"])
+def test_an_archive_whose_member_has_a_size_below_zero_does_not_hold_the_walk_up(kind: str) -> None:
+    if kind == "ar":
+        a = b"!<arch>\n" + f"{'m.o/':16}{'0':12}{'0':6}{'0':6}{'100644':8}{'-60':10}`\n".encode()
+    else:
+        a = bytearray(b"m".ljust(512, b"\0"))
+        a[124:136], a[257:262] = b"-00000001000", b"ustar"
+    b = bytes(a).replace(b"m", b"n", 1)
+    shape, evidence = examine(bytes(a), b, 1 << 20)
+    assert shape
+    assert evidence
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["strings", "lines", "one line", "two kinds of line", "dates"])
+def test_looking_into_a_megabyte_of_whatever_kind_takes_seconds(kind: str) -> None:
+    random_ = random.Random(kind)
+    a, b = (
+        {
+            "strings": lambda: b"".join(b"%07x\0" % random_.randrange(1 << 28) for _ in range(125_000)),
+            "lines": lambda: b"".join(
+                b"%x\n" % random_.randrange(1 << 40) for _ in range(95_000 + random_.randrange(9))
+            ),
+            "one line": lambda: bytes(random_.choices(b"aA0+/=-.:", k=1 << 20)),
+            "two kinds of line": lambda: b"".join(random_.choices([b"x\n", b"y\n"], k=500_000)),
+            "dates": lambda: b"".join(b"2026-01-%02d " % random_.randrange(1, 29) for _ in range(95_000)),
+        }[kind]()
+        for side in range(2)
+    )
+    begun = time.monotonic()
+    examine(a, b, 1 << 20, "host-a", "host-b")
+    assert time.monotonic() - begun < 40
 
 
 def test_a_squashfs_that_claims_a_huge_table_is_refused_before_memory_is_spent() -> None:

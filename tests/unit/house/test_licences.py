@@ -20,7 +20,7 @@ PROCESSES = {
     "silvermetal": "silvermetal_proof.cli.main silvermetal_proof.verdict silvermetal_proof.seal",
     "buildbot-worker": "buildbot_worker.bot",
     "buildbot": "buildbot.master buildbot.www.service buildbot.worker.protocols.pb buildbot.schedulers.forcesched "
-    "silvermetal_master.configure silvermetal_master.steps silvermetal_master.gitea.events",
+    "silvermetal_master.configure silvermetal_master.steps silvermetal_master.gitea.events pg8000.dbapi",
 }
 FORBIDDEN = ("docker", "requests", "dissect", "pycdlib", "diffoscope", "nacl", "silvermetal_explain")
 

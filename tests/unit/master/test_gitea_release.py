@@ -41,10 +41,14 @@ class Releases(unittest.TestCase):
     def _client(self, token: str = TOKEN) -> GiteaClient:
         return GiteaClient(reactor, self.gitea.url, "o", "r", token, backoff=0.01)
 
-    async def _publish(self, token: str = TOKEN) -> str:
-        return await converge(
-            self._client(token), tag="v1", title="v1", body="checked", commit=COMMIT, assets=self.assets
-        )
+    async def _publish(self, token: str = TOKEN, claim: str = "1" * 32) -> str:
+        client = self._client(token)
+        try:
+            return await converge(
+                client, tag="v1", title="v1", body="checked", commit=COMMIT, assets=self.assets, claim=claim
+            )
+        finally:
+            client.close()
 
     def _assert_whole(self) -> None:
         assert self.gitea.wrong == []
@@ -98,6 +102,21 @@ class Releases(unittest.TestCase):
         self.gitea.releases[99] = {**release, "id": 99}
         with pytest.raises(GiteaError, match="at most one release, got 2"):
             await self._publish()
+
+    async def test_a_draft_of_another_master_or_a_person_is_left_alone(self) -> None:
+        for body in ("<!-- silvermetal draft of another -->", "my notes", ""):
+            self.gitea.releases.clear()
+            draft = await self._client().create_draft("v1", "v1", body, COMMIT)
+            calls = len(self.gitea.calls)
+            with pytest.raises(GiteaError, match=r"got another's .* it is left alone"):
+                await self._publish()
+            assert all(call.startswith("GET") for call in self.gitea.calls[calls:])
+            assert self.gitea.releases[draft["id"]]["draft"] is True
+
+    async def test_the_published_text_names_no_claim(self) -> None:
+        await self._publish()
+        (release,) = self.gitea.releases.values()
+        assert release["body"] == "checked"
 
     async def test_a_wrong_token_is_said_without_the_token(self) -> None:
         with pytest.raises(GiteaError, match="expected 200, got 404") as caught:

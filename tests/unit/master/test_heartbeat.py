@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from silvermetal_master.heartbeat import Heartbeat, beat_interval, notify
+from silvermetal_master.services.heartbeat import Heartbeat, beat_interval, notify
 from twisted.internet import defer, task
 
 

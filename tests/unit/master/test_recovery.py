@@ -58,5 +58,5 @@ def test_two_masters_do_not_run_in_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["postgresql://db/x", "postgres://db/x", "postgresql+psycopg2://db/x"])
 def test_the_driver_of_postgresql_is_named(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"expected a URL that begins with postgresql\+psycopg://"):
+    with pytest.raises(SettingsError, match=r"expected a URL that begins with postgresql\+pg8000://"):
         engine_settings(url)

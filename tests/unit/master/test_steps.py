@@ -98,7 +98,7 @@ class Steps(TestBuildStepMixin, TestReactorMixin, unittest.TestCase):
         command = ["silvermetal-worker", "preflight", "--order", "../order.json", "--master-time", _Now()]
         self.expect_commands(
             ExpectShell(
-                workdir="wkdir", command=command, log_environ=False, timeout=300, max_time=300, sigterm_time=15
+                workdir="wkdir", command=command, log_environ=False, timeout=2400, max_time=2400, sigterm_time=15
             ).exit(0)
         )
         self.expect_outcome(result=SUCCESS, state_string="the host is ready")

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import re
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from silvermetal_proof import canonical
+from silvermetal_proof.digest import sha256
+from silvermetal_proof.pins.recipe import HOST_FLOORS
 from silvermetal_worker import checks, enrol
+from silvermetal_worker.builder_image import patiently
 from silvermetal_worker.checks import Check
 from silvermetal_worker.cli import main
-from silvermetal_worker.preflight import Wanted
+from silvermetal_worker.engine import RegistryError, check_credentials
 from silvermetal_worker.preflight import checks as preflight
 from silvermetal_worker.settings import WorkerDirectory
+from silvermetal_worker.wanted import Wanted
 
 from tests.unit.worker.orders import PINS, make_order
+
+ROOT = Path(__file__).parents[3]
 
 
 def of_name(found: list[Check], name: str) -> Check:
@@ -74,6 +84,118 @@ def test_the_clocks_may_differ_by_a_minute_and_a_half(skew: float, good: bool) -
     assert checks.clock(skew).good is good
 
 
+@pytest.mark.parametrize(("bits", "good"), [("256\n", True), ("127\n", False), ("", False), (None, False)])
+def test_a_kernel_without_entropy_is_told(tmp_path: Path, bits: str | None, good: bool) -> None:
+    if bits is not None:
+        (tmp_path / "sys/kernel/random").mkdir(parents=True)
+        (tmp_path / "sys/kernel/random/entropy_avail").write_text(bits)
+    check = checks.entropy(tmp_path)
+    assert check.good is good
+    assert check.mend
+    assert checks.entropy().good, "the real one"
+
+
+def some_lock(*digests: str) -> bytes:
+    packages = [
+        {
+            "architecture": "all",
+            "filename": f"pool/p{number}.deb",
+            "name": f"p{number}",
+            "sha256": digest,
+            "size": 1,
+            "version": "1",
+        }
+        for number, digest in enumerate(digests)
+    ]
+    return canonical.encode({"architecture": "amd64", "packages": packages, "suite": "trixie", "version": 1})
+
+
+REAL = [sha256(word).removeprefix("sha256:") for word in (b"one", b"two")]
+
+
+@pytest.mark.parametrize(
+    ("lock", "ordered", "got"),
+    [
+        (some_lock(*REAL), "", "2 packages, each by a digest of its own"),
+        (some_lock(*REAL), sha256(some_lock(*REAL)), "2 packages, each by a digest of its own"),
+        (some_lock(*REAL), sha256(b"another"), "one with the digest sha256:"),
+        (some_lock("0" * 64), "", "p0: a digest that is a placeholder (0000000000000000…)"),
+        (some_lock(REAL[0], REAL[0]), "", "2 packages with 1 digests: one file under two names"),
+        (b"{}", "", "package lock"),
+    ],
+)
+def test_a_lock_pins_or_is_told(lock: bytes, ordered: str, got: str) -> None:
+    check = checks.package_lock(lock, ordered)
+    assert check.good is got.endswith("of its own")
+    assert check.got.startswith(got)
+    assert ("silvermetal-resolve-lock" in check.mend) is not check.good
+
+
+class _Clock(http.server.BaseHTTPRequestHandler):
+    """A web server whose clock says what ``at`` says."""
+
+    at = 0.0
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.at)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(("ahead", "good"), [(0, True), (-3600, False), (3600, False)])
+def test_the_clock_is_compared_with_the_masters_web_page(ahead: int, good: bool) -> None:
+    handler = type("At", (_Clock,), {"at": time.time() - ahead})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        skew = checks.clock_of(f"http://127.0.0.1:{server.server_port}/")
+        thread.join(30)
+    assert abs(skew - ahead) < 30
+    assert checks.clock(skew).good is good
+
+
+def test_a_volume_that_is_full_or_elsewhere_is_told(tmp_path: Path) -> None:
+    assert checks.room_in("cache volume x", str(tmp_path), 1).good
+    full = checks.room_in("cache volume x", str(tmp_path), 10**9)
+    assert (full.good, full.expected, "MiB free" in full.got) == (False, "at least 1000000000 MiB free", True)
+    assert "docker volume rm" in full.mend
+    away = checks.room_in("cache volume x", "/no/such/place", 10**9)
+    assert (away.good, "not looked at" in away.got) == (True, True)
+
+
+@pytest.mark.parametrize(("mode", "good"), [(0o400, True), (0o600, True), (0o640, False), (0o644, False)])
+def test_credentials_are_their_owners_alone(tmp_path: Path, mode: int, good: bool) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    file.chmod(mode)
+    check = checks.of_error("registry's credentials", "x", lambda: check_credentials(str(file)))
+    assert check.good is good
+    assert check.got == (
+        f"{file} is its owner's alone" if good else f"{file}: expected mode 0400 or 0600, got {mode:04o}"
+    )
+    assert not checks.of_error("x", "x", lambda: check_credentials(str(tmp_path / "none"))).good
+
+
+def test_a_registry_is_asked_as_often_as_the_bound_says() -> None:
+    asked: list[int] = []
+    lines: list[str] = []
+
+    def down() -> str:
+        asked.append(1)
+        raise RegistryError("connection refused")
+
+    with pytest.raises(RegistryError, match="pushed 3 times, without success: connection refused") as caught:
+        patiently(down, tries=3, pause=0, say=lines.append, what="pushed")
+    assert (len(asked), caught.value.code) == (3, 7)
+    assert lines == ["connection refused; try 2 of 3 in 0 s", "connection refused; try 3 of 3 in 0 s"]
+    assert patiently(lambda: "digest", tries=1, pause=0, say=lines.append, what="pushed") == "digest"
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> WorkerDirectory:
     """A worker whose engine is not there."""
@@ -124,6 +246,25 @@ def test_doctor_refuses_a_call_that_is_wrong(directory: WorkerDirectory, checkou
     assert (missing.exit_code, "expected config/no-such.conf in" in missing.stderr) == (2, True)
     (checkout / "config/builder-image.env").write_text("BUILDER_IMAGE=debian:13\n")
     assert doctor(directory.path, "--checkout", checkout, "--recipe", "tiny").exit_code == 3
+
+
+def test_the_floors_of_the_recipes_are_in_their_files() -> None:
+    def floors(recipe: str) -> list[int]:
+        lines = dict(
+            line.split("=", 1)
+            for line in (ROOT / "config" / f"{recipe}.conf").read_text().splitlines()
+            if line.startswith("HOST_")
+        )
+        return [int(lines[key]) for key in HOST_FLOORS]
+
+    base, small = floors("silvermetal-base"), floors("minimal-live")
+    assert [base[0], base[1] * 2**20 // 10**9, base[2] * 2**20 // 10**9] == [8, 15, 100], "8 cores, 15 of 16 GB, 100 GB"
+    assert all(b > s > 0 for b, s in zip(base, small, strict=True))
+
+
+def test_doctor_knows_a_commit_that_leaves_its_image_to_docker(checkout: Path) -> None:
+    (checkout / "config/builder-image.env").write_text("BUILDER_IMAGE=docker/\n")
+    assert Wanted.of_checkout(checkout, "tiny").image == "docker/"
 
 
 def test_doctor_and_preflight_look_at_the_same(checkout: Path) -> None:
