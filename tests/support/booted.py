@@ -29,7 +29,7 @@ START_SECONDS = 120
 # systemd wants its hierarchy, /run and /proc of its own; the kernel's other control groups are as they are.
 BOOT = """
 set -e
-root=$1 lower=$2 upper=$3 group=$4
+root=$1 lower=$2 upper=$3 group=$4 name=$5
 if [ -d /sys/fs/cgroup/systemd ]; then
     mkdir -p "/sys/fs/cgroup/systemd/$group"
     echo $$ >"/sys/fs/cgroup/systemd/$group/cgroup.procs"
@@ -41,6 +41,12 @@ exec unshare --mount --pid --ipc --cgroup --fork --kill-child sh -ec '
     root=$1 lower=$2 upper=$3
     mkdir -p "$root" "$upper/files" "$upper/work"
     mount -t overlay -o "lowerdir=$lower,upperdir=$upper/files,workdir=$upper/work" machine "$root"
+    # What a copy of a disk would share: its name and its identity are made anew at the first start.
+    echo "$4" >"$root/etc/hostname"
+    : >"$root/etc/machine-id"
+    # The data of an engine cannot lie on an overlay.
+    mkdir -p "$upper/docker" "$root/var/lib/docker"
+    mount --bind "$upper/docker" "$root/var/lib/docker"
     mount -t proc proc "$root/proc"
     mount -t sysfs sysfs "$root/sys"
     if [ -d /sys/fs/cgroup/systemd ]; then
@@ -64,7 +70,7 @@ exec unshare --mount --pid --ipc --cgroup --fork --kill-child sh -ec '
     umount --lazy /old-root
     exec env --ignore-environment container=test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --log-target=console
-' boot "$root" "$lower" "$upper"
+' boot "$root" "$lower" "$upper" "$name"
 """
 
 
@@ -139,7 +145,17 @@ def machine(
         cell.start()
         attach(cell, card, manifest)  # type: ignore[arg-type]
         manifest.cgroup(group)
-        arguments: list[str | Path] = ["bash", "-c", BOOT, "boot", folder / "root", lower, folder / "upper", group]
+        arguments: list[str | Path] = [
+            "bash",
+            "-c",
+            BOOT,
+            "boot",
+            folder / "root",
+            lower,
+            folder / "upper",
+            group,
+            name,
+        ]
         part = cell.spawn(f"systemd of {name}", arguments, log=log)
         made = Machine(name, str(address.ip), _child(_child(part._process.pid), "systemd"), log)
         end = time.monotonic() + START_SECONDS
