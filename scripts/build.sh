@@ -22,6 +22,8 @@
 # 129/130/143 ended by a signal.
 set -euo pipefail
 umask 022 # lever: the caller's umask decides nothing
+# A shifted clock (silvermetal-vary) is for the container; here it would only trouble apt and the engine's client.
+[[ -z ${SILVERMETAL_VARY_CLOCK:-} ]] || unset LD_PRELOAD FAKETIME FAKETIME_DONT_FAKE_MONOTONIC
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -54,7 +56,8 @@ while (($#)); do
     esac
     shift 2
 done
-[[ $recipe =~ ^[a-z0-9][a-z0-9-]*$ && -f $root/config/$recipe.conf && -x $root/scripts/recipes/$recipe/build ]] \
+here=$root/scripts/recipes/$recipe
+[[ $recipe =~ ^[a-z0-9][a-z0-9-]*$ && -f $root/config/$recipe.conf && -x $here/build && -f $here/host.sh ]] \
     || die 2 "--recipe: got '$recipe', expected one of: $(cd "$root/scripts/recipes" && for d in */build; do echo -n "${d%/build} "; done)"
 [[ -z $jobs || $jobs =~ ^[1-9][0-9]{0,2}$ ]] || die 2 "--jobs: got '$jobs', expected a number from 1 to 999"
 [[ -z $lock || -r $lock ]] || die 2 "--lock: '$lock' cannot be read"
@@ -78,7 +81,9 @@ fi
 commit=$(git -C "$root" rev-parse --verify 'HEAD^{commit}') || die 4 "no commit: got no git checkout at $root, expected a clone"
 short=${commit:0:12}
 epoch=${SOURCE_DATE_EPOCH:-$(setting "$root/config/source-date-epoch.env" SOURCE_DATE_EPOCH)}
-epoch=${epoch:-$(git -C "$root" show --no-patch --format=%ct "$commit")}
+# shellcheck source=scripts/recipes/minimal-live/host.sh
+source "$here/host.sh"
+epoch=${epoch:-$(recipe_epoch)}
 # FAT begins in 1980 and ISO 9660's short dates end in 2155
 [[ $epoch =~ ^[0-9]{9,10}$ ]] && ((epoch >= 315532800 && epoch <= 5806000000)) \
     || die 4 "SOURCE_DATE_EPOCH: got '$epoch', expected seconds between 315532800 (1980) and 5806000000 (2153)"
@@ -142,28 +147,21 @@ attend() {
 }
 
 mkdir -p "$work/in/recipe" "$work/out"
-lock_in=$work/in/packages.lock
+lock_in=$work/in/packages.lock first=""
 if [[ -n $probe ]]; then
-    : # a probe needs no packages
-elif [[ -n $lock ]]; then
-    cp -- "$lock" "$lock_in"
-elif [[ -f $root/config/$recipe.lock ]] && "$root/scripts/silvermetal-fetch" "$root/config/$recipe.lock" --store "$store" --check; then
-    cp -- "$root/config/$recipe.lock" "$lock_in"
+    # A probe needs no inputs: it shows that the store can be read inside.
+    first=probe.$token
+    probed=$store/sha256/$first
+    { mkdir -p "$store/sha256" && echo "$token" >"$probed"; } || die 5 "the package store $store cannot be written"
 else
-    attend "$root/scripts/silvermetal-resolve-lock" --package "$(setting "$root/config/$recipe.conf" PACKAGES)" \
-        --architecture "$(setting "$root/config/$recipe.conf" ARCHITECTURE)" -o "$lock_in" || die 3 "the packages cannot be resolved"
-fi
-if [[ -z $probe ]]; then
-    attend "$root/scripts/silvermetal-fetch" "$lock_in" --store "$store" || die 3 "the packages of the lock cannot be had"
-    suite=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["suite"])' "$lock_in")
-    lock_sha256=$(sha256sum "$lock_in" | cut -d' ' -f1)
+    recipe_inputs
 fi
 
 # --- the container ------------------------------------------------------------------------------------------------
 
 # The container reads copies, with fixed modes: neither the checkout's umask nor a change made meanwhile gets in.
-cp -R --no-preserve=all -- "$root/scripts/recipes/$recipe/." "$work/in/recipe/"
-(cd "$root/scripts/recipes/$recipe" && find . -type f -perm -u+x -print0) | (cd "$work/in/recipe" && xargs -0 chmod 755)
+cp -R --no-preserve=all -- "$here/." "$work/in/recipe/"
+(cd "$here" && find . -type f -perm -u+x -print0) | (cd "$work/in/recipe" && xargs -0 chmod 755)
 if [[ -n $probe ]]; then
     # What the build needs of the engine: mounts inside the container, programs run in /tmp, output that reaches the host.
     printf '%s\n' 'set -e' 'mkdir /tmp/root' 'mount -t tmpfs none /tmp/root' 'mkdir /tmp/root/dev' \
@@ -190,32 +188,49 @@ for place in in out; do
         exit 75
     fi
 done
-if [[ ! -s /silvermetal/store/sha256/$FIRST ]]; then
+if [[ -n $FIRST && ! -s /silvermetal/store/sha256/$FIRST ]]; then
     echo "/silvermetal/store is not the package store that was mounted: got no sha256/$FIRST" >&2
     exit 75
 fi
 rm /silvermetal/out/sentinel
 exec /bin/bash /silvermetal/in/recipe/build'
-if [[ -n $probe ]]; then
-    first=probe.$token
-    probed=$store/sha256/$first
-    { mkdir -p "$store/sha256" && echo "$token" >"$probed"; } || die 5 "the package store $store cannot be written"
-else
-    first=$(grep -m1 -oE '"sha256":"[0-9a-f]{64}"' "$lock_in" | cut -d'"' -f4)
+
+# Planned variation (silvermetal-vary): what an engine does not hand into a container by itself. None of it is a pin.
+varied=() shell=(/bin/bash)
+[[ -z ${SILVERMETAL_VARY_CORES:-} ]] || varied+=(--cpuset-cpus "$SILVERMETAL_VARY_CORES")
+[[ -z ${SILVERMETAL_VARY_FOLDER:-} ]] || varied+=(--mount "$(mount_of "$SILVERMETAL_VARY_FOLDER" /tmp/work)")
+case ${SILVERMETAL_VARY_PERSONALITY:-} in
+    uname26) shell=(setarch --uname-2.6 /bin/bash) ;;
+    linux32) shell=(setarch linux32 /bin/bash) ;;
+esac
+if [[ -n ${SILVERMETAL_VARY_CLOCK:-} ]]; then
+    # By files: the recipe's clean environment takes LD_PRELOAD away. Without NO_FAKE_STAT a file's own times would be shifted,
+    # too, which no real clock does.
+    grep -q NO_FAKE_STAT "$root/scripts/recipes/$recipe/build" \
+        || die 5 "clock_shift: expected a recipe that hands NO_FAKE_STAT on to its tools, got $recipe, which does not"
+    mkdir "$work/clock"
+    echo "$SILVERMETAL_VARY_CLOCK" >"$work/clock/faketimerc"
+    echo /silvermetal/faketime.so >"$work/clock/preload"
+    varied+=(--env NO_FAKE_STAT=1 --mount "$(mount_of "$SILVERMETAL_VARY_CLOCK_LIBRARY" /silvermetal/faketime.so),readonly"
+        --mount "$(mount_of "$work/clock/faketimerc" /etc/faketimerc),readonly"
+        --mount "$(mount_of "$work/clock/preload" /etc/ld.so.preload),readonly")
 fi
 
-# Not --privileged: mmdebstrap needs to mount inside its root, and nothing more.
+# Not --privileged: roots are made in it, which needs mounts and nothing more.
 # Lever --hostname: the host's name, or a random container's id, must not be what uname tells the packages' scripts.
-# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion.
+# Lever --ulimit: programs that close every possible descriptor take minutes where the engine allows a billion; and Podman
+# would set the kernel's own highest number of processes, which a service without CAP_SYS_RESOURCE may not.
+options=()
+recipe_options
 arguments=(
-    create --cidfile "$work/cid" --label "$label" --hostname silvermetal-builder --network none
+    create --cidfile "$work/cid" --label "$label" --hostname silvermetal-builder
     --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined
-    --ulimit nofile=1024:4096 --tmpfs /tmp:rw,exec,dev,suid,mode=1777
+    --ulimit nofile=1024:4096 --ulimit nproc=4096:4096 "${options[@]}"
     --mount "$(mount_of "$work/in" /silvermetal/in),readonly"
     --mount "$(mount_of "$store" /silvermetal/store),readonly"
     --mount "$(mount_of "$work/out" /silvermetal/out)"
     --env "SENTINEL=$token" --env "FIRST=$first" --env "SOURCE_DATE_EPOCH=$epoch" --env "JOBS=${jobs:-$(nproc)}"
-    "$image" /bin/bash -c "$PROVE_MOUNTS"
+    "${varied[@]}" "$image" "${shell[@]}" -c "$PROVE_MOUNTS"
 )
 creating=yes
 attend timeout 120 "$engine" "${arguments[@]}" >/dev/null 2>"$work/create.log" \
@@ -235,10 +250,11 @@ wait "$logger" || true
 ((SECONDS - began < limit)) || die 124 "the build did not end within $limit seconds (SILVERMETAL_BUILD_TIMEOUT)"
 [[ -z $probe || $code == 0 || $code == 75 ]] \
     || die 5 "the probe container failed with exit code $code: $(tail -n 1 "$work/build.log" | head -c 200): the engine must allow SYS_ADMIN, mounts and a tmpfs with exec"
+[[ $code == 0 || $code == 75 || $code == 137 ]] || recipe_failed "$code"
 case $code in
     0) ;;
     75) die 5 "a bind mount did not show this host's files in the container (see above): run the engine on this machine, or give build.sh paths that the engine's machine has, too" ;;
-    137) die 3 "the build was killed (exit code 137): out of memory? It needs about 1 GiB" ;;
+    137) die 3 "the build was killed (exit code 137): out of memory?" ;;
     *) die 3 "the build failed with exit code $code (see above)" ;;
 esac
 remove_container
@@ -255,14 +271,14 @@ iso=silvermetal-$recipe-$short.iso
 mkdir "$result"
 [[ -s $work/out/image.iso && -s $work/out/tools.env ]] || die 3 "the build ended well and left no image"
 mv "$work/out/image.iso" "$result/$iso"
+recipe_check
 cp -- "$lock_in" "$result/packages.lock"
 cp -- "$work/build.log" "$result/build.log"
 (cd "$result" && sha256sum "$iso" >SHA256SUMS)
 {
-    printf '%s\n' "ARCHITECTURE=$(setting "$work/in/recipe.conf" ARCHITECTURE)" "BUILDER_IMAGE=$image" \
-        "BUILDER_IMAGE_ID=$image_id" "COMMIT=$commit" "LOCK_SHA256=$lock_sha256" \
-        "MKSQUASHFS_OPTIONS=$(setting "$work/in/recipe.conf" MKSQUASHFS_OPTIONS)" "RECIPE=$recipe" \
-        "SOURCE_DATE_EPOCH=$epoch" "SUITE=$suite" "TREE=$tree"
+    printf '%s\n' "BUILDER_IMAGE=$image" "BUILDER_IMAGE_ID=$image_id" "COMMIT=$commit" \
+        "LOCK_SHA256=$(sha256sum "$lock_in" | cut -d' ' -f1)" "RECIPE=$recipe" "SOURCE_DATE_EPOCH=$epoch" "TREE=$tree"
+    recipe_info
     cat "$work/out/tools.env"
 } | LC_ALL=C sort >"$result/BUILD_INFO"
 chmod 644 "$result"/*

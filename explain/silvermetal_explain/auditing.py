@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from .cli import PATH, bounded, opened, write_text
+from .cli import JSON, PATH, bounded, opened, write_text, written
 from .image.opening import layers_within
 from .leaks import HITS, SHORTEST, Words, search
 from .levers import audit, read_build_info
@@ -87,8 +87,11 @@ def audit_command(
 @click.option(
     "--replace", "pairs", multiple=True, metavar="PATH=FILE", help="Replace PATH in the image by FILE; may be repeated."
 )
+@JSON
 @bounded
-def normalise_command(iso: Path, output: Path, epoch: int, pairs: tuple[str, ...], limits: Limits) -> int:
+def normalise_command(
+    iso: Path, output: Path, epoch: int, pairs: tuple[str, ...], as_json: bool, limits: Limits
+) -> int:
     """Replace files in a finished ISO deterministically; boot data, owners and modes are checked to be kept."""
     replacements = {}
     for pair in pairs:
@@ -97,4 +100,5 @@ def normalise_command(iso: Path, output: Path, epoch: int, pairs: tuple[str, ...
             raise click.UsageError(f"--replace: got {pair!r}, expected /path/in/the/iso=file")
         replacements[path] = Path(file)
     normalise(iso, output, epoch, replacements, limits)
+    written(output, as_json=as_json)
     return 0

@@ -32,6 +32,8 @@ from .recorded import RecordedIso
 from .report import document, terminal
 
 PATH = click.Path(path_type=Path, dir_okay=False)
+CODES = "Exit codes: 0 done, same or nothing found, 1 differ or found, 2 usage, 3 unreadable, 4 a limit was exceeded."
+JSON = click.option("--json", "as_json", is_flag=True, help="Say what was written, or why not, as JSON.")
 
 
 def bounded(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -51,19 +53,27 @@ def bounded(command: Callable[..., int | None]) -> Callable[..., None]:
         gc.disable()  # hundreds of thousands of tuples, no cycles among them: collecting costs a third of the time
         try:
             with guard(limits):
-                code = command(limits=limits, **arguments) or 0
+                code, why = command(limits=limits, **arguments) or 0, ""
         except ExplainError as error:
-            click.echo(f"silvermetal: {error}", err=True)
-            code = error.exit_code
+            code, why = error.exit_code, str(error)
         except RecursionError:
-            click.echo("silvermetal: got structures nested too deep, expected an image", err=True)
-            code = 3
+            code, why = 3, "got structures nested too deep, expected an image"
         except OSError as error:
-            click.echo(f"silvermetal: {error.filename or ''} {error.strerror or error}".replace("  ", " "), err=True)
-            code = 3
+            code, why = 3, f"{error.filename or ''} {error.strerror or error}".strip()
+        if why and arguments.get("as_json"):
+            click.echo(json.dumps({"ok": False, "code": code, "why": why}, sort_keys=True))
+        elif why:
+            click.echo(f"silvermetal: {why}", err=True)
         sys.exit(code)
 
+    run.__doc__ = f"{command.__doc__}\n\n    {CODES}"
     return run
+
+
+def written(output: Path, *, as_json: bool) -> None:
+    """What a command says whose result is a file."""
+    if as_json:
+        click.echo(json.dumps({"ok": True, "output": str(output), "size": output.stat().st_size}, sort_keys=True))
 
 
 def opened(path: Path, limits: Limits) -> Iso:
@@ -104,10 +114,12 @@ def map_command(iso: Path, as_json: bool, limits: Limits) -> int:
 @click.command("manifest")
 @click.argument("iso", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Where to write it; gzip if the name ends in .gz.")
+@JSON
 @bounded
-def manifest_command(iso: Path, output: Path, limits: Limits) -> int:
+def manifest_command(iso: Path, output: Path, as_json: bool, limits: Limits) -> int:
     """Write what ISO holds, without its bytes, for comparing across hosts."""
     write(manifests.make(opened(iso, limits), iso.name), output)
+    written(output, as_json=as_json)
     return 0
 
 
@@ -129,11 +141,15 @@ def manifest_command(iso: Path, output: Path, limits: Limits) -> int:
     show_default=True,
     help="Bytes of all files at most.",
 )
+@JSON
 @bounded
-def excerpt_command(iso: Path, want: Path, output: Path, each: int, together: int, limits: Limits) -> int:
+def excerpt_command(
+    iso: Path, want: Path, output: Path, each: int, together: int, as_json: bool, limits: Limits
+) -> int:
     """Write a piece of each file that a diff of manifests found to differ, from where it begins to."""
     wanted = excerpts.wanted_in(read_json(want, "diff report"), str(want))
     write(excerpts.take(opened(iso, limits), wanted, each, together), output)
+    written(output, as_json=as_json)
     return 0
 
 

@@ -13,17 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from .errors import ExplainError, Unreadable
-from .excerpts import CONTEXT, Piece
+from .errors import Unreadable
 from .image import dates
 from .image.iso9660 import Iso
 from .image.layer import ARROW, FOLLOWS, Entry, Field, Layer
-from .image.source import BLOCK, Window, equal, first_difference
+from .image.source import BLOCK, Window, equal
 from .limits import Limits
 from .manifest import region_digests
-from .recorded import Recorded, RecordedIso, child_of
+from .recorded import RecordedIso, child_of
 
 CONTENT = "content"
+TREE = "directory tree"
 ORDER = "order of files"
 ABSENT = "(absent)"
 CATALOGUE = "boot record: position of the boot catalogue"
@@ -98,19 +98,25 @@ class Comparer:
             else:
                 tree = tree_a or tree_b
                 label = tree.path if tree else ""
-                self._note(Difference(label, "directory tree", *_presence(tree_a, tree_b), format=a.format))
+                self._note(Difference(label, TREE, *_presence(tree_a, tree_b), format=a.format))
         return len(self.result.differences) - before
 
     def _fields(self, a: Layer, b: Layer, where: str, path: str, mine: list[Field], theirs: list[Field]) -> None:
         left, right = _numbered(mine), _numbered(theirs)
+        parts_a, parts_b = ({_part(n) for n in names if not n.startswith("/")} for names in (left, right))
+        lone = (parts_a ^ parts_b) - {"ISO"} if not where else set()
+        for part in sorted(lone):  # all of its fields follow from its being there
+            what = TREE if "descriptor" in part else "format"
+            self._note(Difference(part, what, *_presence(part in parts_a, part in parts_b), format=a.format))
         for name in [*left, *(n for n in right if n not in left)]:
             x, y = left.get(name), right.get(name)
             if x and y and x.value == y.value:
                 continue
             one = x or y
             assert one is not None
-            # `.` and `..` of a directory that one side lacks say nothing that the directory does not
-            role = FOLLOWS if not (x and y) and ("/.: " in name or "/..: " in name) else one.role
+            # A part says nothing that the lack of the whole does not: the `.` of a directory, a gzip header.
+            parts = "/.: " in name or "/..: " in name or name.startswith("gzip ") or (not where and _part(name) in lone)
+            role = FOLLOWS if not (x and y) and parts else one.role
             self._note(
                 Difference(
                     where or _part(name),
@@ -276,6 +282,8 @@ class Comparer:
             if covered or (x and y and x[3] == y[3]) or (x or y)[3] == "":  # type: ignore[index]
                 continue
             follows = "path table" in plain or "padding" in plain or "continuation area" in plain or not (x and y)
+            # a further session's begins where the trees before it ended
+            follows = follows or ("system area (" in plain and x[2] != y[2])  # type: ignore[index]
             role = FOLLOWS if follows and not (x and y and "padding" in plain and x[2] == y[2]) else "cause"
             texts = [f"{r[2]} bytes, sha256 {r[3][:16]}…" if r else ABSENT for r in (x, y)]
             offset = (x or y)[1]  # type: ignore[index]
@@ -285,28 +293,6 @@ class Comparer:
 def regions_of(image: Iso | RecordedIso) -> list[tuple[str, int, int, str]]:
     """The rows whichever way the image came."""
     return image.regions if isinstance(image, RecordedIso) else region_digests(image)
-
-
-def contents(difference: Difference, limit: int) -> tuple[Piece, Piece] | None:
-    """A piece of a differing file on both sides, where it can be had: its beginning, or from where it differs."""
-    if difference.layers is None or difference.entries is None:
-        return None
-    (a, b), (x, y) = difference.layers, difference.entries
-    try:
-        if isinstance(a, Recorded) and isinstance(b, Recorded):
-            found = a.piece(x), b.piece(y)
-            return found if found[0].at == found[1].at else None
-        one, two = a.open(x), b.open(y)
-        at = 0
-        if min(one.size, two.size) > limit:
-            difference.differs_from = first_difference(one, two)
-            at = max(0, difference.differs_from - CONTEXT) if difference.differs_from >= limit else 0
-        return (
-            Piece(at, one.read(at, min(one.size - at, limit))),
-            Piece(at, two.read(at, min(two.size - at, limit))),
-        )
-    except ExplainError:
-        return None
 
 
 def _first_block(a: Entry, b: Entry) -> int | None:

@@ -11,8 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from .causes import cause_of
-from .compare import CONTENT, Comparison, Difference, contents
+from .compare import CONTENT, Comparison, Difference
 from .content import examine
+from .evidence import contents
 from .limits import Limits
 
 EXAMINED = 400  # files looked into; beyond that the catalogue goes by path alone

@@ -1,24 +1,36 @@
 """Words that must not be in the image, searched in every layer.
 
 Rules:
-- Names, link targets, fields and contents are searched, contents also inside compressed files, and as UTF-16 too.
+- Names, link targets, fields and contents are searched, contents also inside compressed files and zip archives, and as
+  UTF-16 too; of the ISO also what lies in no file: the system area, paddings, unknown bytes.
 - A word shorter than four bytes is refused: it would be found everywhere. Hits are named by layer path and offset.
 """
 
 from __future__ import annotations
 
+import io
+import lzma
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from .errors import ExplainError
 from .image.compression import sniff, stream
+from .image.iso9660 import Iso
 from .image.layer import Entry, Layer
 from .image.source import BytesSource, chunks
 from .image.squashfs import Squashfs, Where
+from .manifest import own_regions
 
 SHORTEST = 4
 HITS = 200
 INNER = 64 << 20  # of one compressed file, stored
+# Regions of which no field tells all bytes, and which are no file.
+UNNAMED = ("MBR", "GPT", "system area", "unknown", "padding", "boot image")
+ZIP = b"PK\3\4"
+ZIPPED, UNZIPPED = 16 << 20, 256 << 20  # of one archive, stored; of one member, unpacked
 
 
 @dataclass(frozen=True)
@@ -38,8 +50,8 @@ class Words:
         self._longest = max((len(n) for _, n in self.needles), default=1)
 
     def in_text(self, text: str) -> Iterator[str]:
-        """Words within a name or value."""
-        yield from (w for w in dict(self.needles) if w in text)
+        """Words within a name or value, of which some formats keep only capitals."""
+        yield from (w for w in dict(self.needles) if w.lower() in text.lower())
 
     def in_chunks(self, pieces: Iterable[bytes]) -> Iterator[tuple[str, int]]:
         """Word and offset of its first hit in a stream."""
@@ -60,6 +72,9 @@ class Words:
 def search(layers: list[Layer], words: Words) -> Iterator[Leak]:
     """All hits, layer by layer; a file that is a layer is searched from within."""
     known = {layer.path for layer in layers}
+    for layer in layers[:1]:
+        if isinstance(layer, Iso):
+            yield from _gaps(layer, words)
     for layer in layers:
         for field in layer.fields:
             for word in words.in_text(field.value):
@@ -71,6 +86,14 @@ def search(layers: list[Layer], words: Words) -> Iterator[Leak]:
                     yield Leak(word, path, label)
             if entry.type == "f" and layer.has_content:
                 yield from _content(layer, entry, path, words, path in known)
+
+
+def _gaps(iso: Iso, words: Words) -> Iterator[Leak]:
+    """What is neither a file nor a structure whose fields are searched."""
+    for region in own_regions(iso):
+        if region.name.startswith(UNNAMED):
+            for word, offset in words.in_chunks(chunks(iso.source, region.start, region.length)):
+                yield Leak(word, "ISO", f"{region.name}, byte {region.start + offset}")
 
 
 def _cheap_order(layer: Layer) -> list[Entry]:
@@ -92,6 +115,8 @@ def _content(layer: Layer, entry: Entry, path: str, words: Words, is_layer: bool
 
     for word, offset in words.in_chunks(kept()):
         yield Leak(word, path, f"byte {offset}")
+    if head and head[0][:4] == ZIP and entry.size <= ZIPPED:
+        yield from _members(layer.open(entry).read(0, entry.size), path, words)
     kind = sniff(head[0]) if head else ""
     if not kind or kind == "lzma" or is_layer or entry.size > INNER:
         return
@@ -101,3 +126,25 @@ def _content(layer: Layer, entry: Entry, path: str, words: Words, is_layer: bool
             yield Leak(word, path, f"byte {offset} inside the {kind} stream")
     except ExplainError:
         return  # not a stream after all: its bytes were searched as they are
+
+
+def _members(data: bytes, path: str, words: Words) -> Iterator[Leak]:
+    """Inside each member of a zip archive (jar, wheel, …)."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    pieces = iter(lambda file=file: file.read(1 << 20), b"")
+                    for word, offset in words.in_chunks(islice(pieces, UNZIPPED >> 20)):
+                        yield Leak(word, path, f"byte {offset} of its member {member.filename}")
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ):
+        return  # no archive after all, or an encrypted one: its bytes were searched as they are

@@ -3,8 +3,11 @@
 Rules:
 - `-volume_date all_file_dates` and `uuid` are set from the epoch, the boot data is kept: measured to leave no byte to
   the clock.
-- Every SORRY of xorriso is a failure. The result is read back: all other files, owners, modes, links and the boot
-  catalogue must be as before. Until then the input stays untouched; the output appears whole, by rename.
+- Every SORRY of xorriso is a failure. The result is read back: all other files, owners, modes, links, extended
+  attributes (capabilities are one), ACLs and the boot catalogue must be as before. Until then the input stays
+  untouched; the output appears whole, by rename.
+- A file system that replaces another may add and drop files, but owner, mode and attributes of those that both hold
+  must be the same: packing anew with `-all-root` or `-no-xattrs` loses them, and no digest of the new image tells.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from pathlib import Path
 
 from .errors import ExplainError, Unreadable
 from .image.iso9660 import Iso
-from .image.layer import Entry
-from .image.opening import open_iso
+from .image.layer import Entry, Layer
+from .image.opening import inside, open_iso
 from .image.source import FileSource, Source, sha256
 from .limits import Limits
 
@@ -54,7 +57,19 @@ def _xorriso(
     iso: Path, work: Path, epoch: int, replacements: dict[str, Path], folder: Path, entries: dict[str, Entry]
 ) -> None:
     stamp = datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%d%H%M%S00")
-    argv = ["xorriso", "-return_with", "SORRY", "32", "-indev", str(iso), "-outdev", str(work), "-overwrite", "on"]
+    argv = [
+        "xorriso",
+        "-return_with",
+        "SORRY",
+        "32",
+        *_attributes_of(entries),
+        "-indev",
+        str(iso),
+        "-outdev",
+        str(work),
+        "-overwrite",
+        "on",
+    ]
     for number, (path, source) in enumerate(sorted(replacements.items())):
         copy = folder / f"new{number}"
         shutil.copyfile(source, copy)
@@ -97,6 +112,36 @@ def _xorriso(
         )
 
 
+def _attributes_of(entries: dict[str, Entry]) -> list[str]:
+    """xorriso loses what it is not told to load; told so for an image without any, it would add some of its own."""
+    return ["-xattr", "any", "-acl", "on"] if any(map(_attributes, entries.values())) else []
+
+
+def _attributes(entry: Entry) -> list[str]:
+    """Extended attributes and ACLs as the ISO's tree holds them (AAIP, in entries named AL)."""
+    return [f.value for f in entry.fields if f.name == "system use 'AL'"]
+
+
+def _same_within(path: str, old: Layer | None, new: Layer | None) -> None:
+    """Owners, modes and attributes of what both hold."""
+    if old is None or new is None:
+        return
+    for inner, x in old.entries.items():
+        y = new.entries.get(inner)
+        if y is None or x.type != y.type:
+            continue
+        for what, a, b in (
+            ("owner", f"{x.uid}:{x.gid}", f"{y.uid}:{y.gid}"),
+            ("mode", f"{x.mode:04o}", f"{y.mode:04o}"),
+            ("extended attributes", x.xattrs or "none", y.xattrs or "none"),
+        ):
+            if a != b:
+                raise NormaliseFailed(
+                    f"normalise: got {what} {b} of {inner} in the new {path}, expected {a} as before"
+                    " (was it packed with -all-root or -no-xattrs?)"
+                )
+
+
 def _verify(before: Iso, after: Iso, replacements: dict[str, Path]) -> None:
     one, two = set(before.entries) - {"/boot.catalog"}, set(after.entries) - {"/boot.catalog"}
     if one != two:
@@ -106,6 +151,10 @@ def _verify(before: Iso, after: Iso, replacements: dict[str, Path]) -> None:
         x, y = before.entries[path], after.entries[path]
         if (x.type, x.mode, x.uid, x.gid, x.link, x.rdev) != (y.type, y.mode, y.uid, y.gid, y.link, y.rdev):
             raise NormaliseFailed(f"normalise: got another owner, mode, type or link of {path}, expected it kept")
+        if _attributes(x) != _attributes(y):
+            raise NormaliseFailed(f"normalise: got other extended attributes or ACLs of {path}, expected them kept")
+        if path in replacements:
+            _same_within(path, inside(before, x), inside(after, y))
         if x.type != "f" or {f.value for f in x.fields if f.name == "position"} & catalogue:
             continue
         source = replacements.get(path)

@@ -1,8 +1,10 @@
 """The master's record of each build: a folder a build, outside Buildbot's database.
 
 Layout: ``builds/<id>/`` with ``request.json``, ``pins.json``, ``packages.lock``, ``orders/<host>.json``, ``seal.key``,
-``statements/<host>.json``, ``verdict.json``, ``verdict.dsse.json``, ``manifests/<host>.json.gz``, ``difference.*``;
-``by-ref/<digest of the ref>.json`` names the newest build of a ref; ``ledger/`` is the log.
+``statements/<host>.json``, ``verdict.json``, ``verdict.dsse.json``, ``manifests/<host>.json.gz``, ``difference.*``,
+``page`` (the build's address), ``announced``; of a divergence that was attributed also ``attribution/`` and
+``attribution.*``; ``by-ref/<digest of the ref>.json`` names the newest build of a ref; ``ledger/`` is the log,
+``tags/`` the book of tags, ``outbox/`` what is to be sent.
 
 Rules:
 
@@ -16,15 +18,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from silvermetal_proof import canonical
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.order import Order
 from silvermetal_proof.seal import SealingKey
-from silvermetal_proof.verdict import BuildRequest, Verdict
+from silvermetal_proof.variation import Variation
+from silvermetal_proof.verdict import BuildRequest, TagSeen, Verdict
 
 from silvermetal_master.errors import PinningError
 from silvermetal_master.pinning import Pinned
@@ -83,6 +88,12 @@ class BuildRecord:
         """The verdict, as decided."""
         return Verdict.parse(self.file("verdict.json").read_bytes(), limit=MAX_REQUEST_BYTES, what="verdict")
 
+    @property
+    def page(self) -> str:
+        """The address at which people see this build; empty for a record of an older version."""
+        file = self.file("page")
+        return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
     def sealing_key(self) -> SealingKey:
         """The private sealing key. :raises NoSuchBuildError: after the verdict."""
         try:
@@ -125,8 +136,14 @@ class BuildStore:
         workers: dict[str, str],
         nonces: dict[str, str],
         timeout: int,
+        variations: Mapping[str, Variation] = MappingProxyType({}),
+        tag: TagSeen | None = None,
+        page: str = "",
     ) -> BuildRecord:
-        """Write what is asked of every host. ``workers`` and ``nonces`` are by host; ``timeout`` is in seconds."""
+        """Write what is asked of every host; all mappings are by host, ``timeout`` is in seconds.
+
+        ``page`` is where people see this build.
+        """
         record = BuildRecord(self.path / "builds" / build)
         key = SealingKey.generate()
         request = BuildRequest(
@@ -138,7 +155,10 @@ class BuildStore:
             pins=pinned.pins.digest,
             expected_inputs=pinned.expected_inputs(),
             nonces=nonces,
+            tag=tag,
+            variations=dict(variations),
         )
+        record.write("page", f"{page}\n".encode())
         record.write("seal.key", key.to_hex().encode(), secret=True)
         record.write("packages.lock", pinned.lock)
         record.write("pins.json", pinned.pins.encode())
@@ -156,6 +176,7 @@ class BuildStore:
                 nonce=nonces[host],
                 seal_key=key.public_hex,
                 timeout=timeout,
+                variation=variations.get(host),
             )
             record.write("orders/{host}.json", order.encode(), host=host, secret=True)
         # It holds every host's nonce, and a nonce is for one host.
@@ -166,7 +187,7 @@ class BuildStore:
         return self.path / "by-ref" / f"{hashlib.sha256(ref.encode()).hexdigest()}.json"
 
     def note(self, ref: str, entry: dict[str, Any]) -> None:
-        """Note the newest end of a ref: ``{"build": id, "ledger": index}`` or ``{"failed": why}``.
+        """Note the newest end of a ref: ``{"build": id, "ledger": index}`` or ``{"failed": why, …}``.
 
         A failure hides no verdict: an event that nobody could pin, a forged one too, leaves the ref's recorded build.
         """

@@ -30,6 +30,8 @@ TIE_SCHEDULER = "the-reserve-builds"
 EXPLAIN_DEADLINE = 1800
 STOPPED_BY_MASTER = "Master Shutdown"
 """The reason that Buildbot gives to builds when it stops (process/botmaster.py)."""
+ATTRIBUTE = "attribute"
+ATTRIBUTION_SCHEDULER = "a-divergence-is-attributed"
 IMAGE_BUILDER = "builder-image"
 IMAGE_SCHEDULER = "the-builder-image-is-made"
 PUBLISH = "publish"
@@ -65,6 +67,21 @@ def excerpt_builder(host: str) -> str:
     return f"excerpt@{host}"
 
 
+def trial_builder(host: str) -> str:
+    """The name of a host's builder for an attribution."""
+    return f"attribute@{host}"
+
+
+def attributes(settings: Settings) -> bool:
+    """Whether divergences are attributed."""
+    return settings.attribution.attribute == "on"
+
+
+def attributor(settings: Settings) -> str:
+    """The master's own worker for ``attribute``: it may take days, and keeps nothing else from going on."""
+    return f"coordinator-{settings.master.verifications + 1}"
+
+
 def coordinator_names(settings: Settings) -> list[str]:
     """The master's own workers: one a verification that may run at once."""
     return [f"coordinator-{number}" for number in range(1, settings.master.verifications + 1)]
@@ -92,7 +109,7 @@ def _see_to_image(settings: Settings, resolving: dict[str, Any]) -> list[Any]:
 
 
 def _checkout(settings: Settings) -> Git:
-    """A clean checkout of the commit."""
+    """A clean checkout of the commit, for the builder image: ``docker/`` is in our own tree."""
     return Git(
         name="checkout",
         description=["checking out the commit"],
@@ -100,7 +117,7 @@ def _checkout(settings: Settings) -> Git:
         repourl=settings.repository.url,
         mode="full",
         method="clobber",
-        submodules=True,
+        submodules=False,
         alwaysUseLatest=False,
         logEnviron=False,
         timeout=GIT_SILENCE_SECONDS,
@@ -151,6 +168,7 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
                 recipe=settings.recipe,
                 workers={h.host: h.worker for h in active_hosts(settings)},
                 build_timeout=settings.policy.build_timeout,
+                variations={h: v.plain() for h, v in settings.variation.items() if v},
                 config=config,
                 **resolving,
             ),
@@ -167,7 +185,13 @@ def _verify(settings: Settings, state: str) -> BuildFactory:
             steps.Explain(schedulerNames=[explain_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.LookCloser(schedulerNames=[excerpt_scheduler(h) for h in hosts], deadline=EXPLAIN_DEADLINE, **common),
             steps.Record(config=config, **common),
-            *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.gitea else []),
+            steps.VerificationLog(**common),
+            *(
+                [steps.StartAttribution(schedulerNames=[ATTRIBUTION_SCHEDULER], **common)]
+                if attributes(settings)
+                else []
+            ),
+            *([steps.StartPublish(schedulerNames=[PUBLISH_SCHEDULER], **common)] if settings.receive else []),
         ]
     )
 
@@ -187,14 +211,15 @@ def _resumable(factory: BuildFactory) -> BuildFactory:
     return factory
 
 
-def _iso(settings: Settings, host: str, state: str) -> BuildFactory:
+def _iso(settings: Settings, handover: Any, audit: list[Any], state: str) -> BuildFactory:
+    """One build on a host, from order to sealed statement."""
     return BuildFactory(
         [
-            steps.Handover(host=host, state=state),
-            _checkout(settings),
+            handover,
+            steps.Checkout(repourl=settings.repository.url, timeout=GIT_SILENCE_SECONDS, state=state),
             steps.Preflight(),
             steps.Build(seconds=settings.policy.build_timeout),
-            steps.Audit(),
+            *audit,
             steps.Attest(),
             steps.CollectStatement(state=state),
         ]
@@ -206,19 +231,22 @@ def _explain(host: str, state: str) -> BuildFactory:
 
 
 def _publish(settings: Settings, state: str) -> list[Any]:
-    """``publish`` and the builders that deliver to it; none where there is no Gitea."""
-    if settings.gitea is None:
+    """``publish`` and the builders that deliver to it; none where nothing is published."""
+    if settings.receive is None:
         return []
     common: dict[str, Any] = {"state": state, "config": str(settings.folder)}
     hosts = [entry.host for entry in active_hosts(settings)]
     fetch = steps.Fetch(schedulerNames=[deliver_scheduler(h) for h in hosts], deadline=DELIVERY_DEADLINE, **common)
+    last = [steps.Release(**common)] if settings.gitea is not None else []
+    if settings.release is not None:
+        last.append(steps.Shelve(**common))
     builders = [
         util.BuilderConfig(
             name=PUBLISH,
             description="one proven release",
             tags=["publish"],
             workernames=[PUBLISHER],
-            factory=BuildFactory([steps.Admit(**common), fetch, steps.Assemble(**common), steps.Release(**common)]),
+            factory=BuildFactory([steps.Admit(**common), fetch, steps.Assemble(**common), *last]),
             locks=[util.MasterLock("publish").access("exclusive")],
             collapseRequests=False,
         )
@@ -232,6 +260,38 @@ def _publish(settings: Settings, state: str) -> list[Any]:
                 builddir=f"deliver-{entry.host}",
                 workernames=[entry.worker],
                 factory=on_host(BuildFactory([steps.HandoverDelivery(host=entry.host, state=state), steps.Deliver()])),
+                collapseRequests=False,
+            )
+        )
+    return builders
+
+
+def _attribution(settings: Settings, state: str) -> list[Any]:
+    """``attribute`` and the builders that build again for it; none where policy has it off."""
+    if not attributes(settings):
+        return []
+    builders = [
+        util.BuilderConfig(
+            name=ATTRIBUTE,
+            description="why hosts diverged: chance, a planned factor or the host",
+            tags=["attribute"],
+            workernames=[attributor(settings)],
+            factory=_resumable(BuildFactory([steps.Attribute(state=state, config=str(settings.folder))])),
+            locks=[util.MasterLock("attribution").access("exclusive")],
+            collapseRequests=False,
+        )
+    ]
+    for entry in active_hosts(settings):
+        builders.append(
+            util.BuilderConfig(
+                name=trial_builder(entry.host),
+                description=f"builds again on {entry.host} to explain a divergence, and for no verdict",
+                tags=[entry.host],
+                builddir=f"attribute-{entry.host}",
+                # Where iso@… builds: another path would be a factor of its own. The worker builds one at a time.
+                workerbuilddir=f"iso-{entry.host}",
+                workernames=[entry.worker],
+                factory=on_host(_iso(settings, steps.HandoverTrial(host=entry.host, state=state), [], state)),
                 collapseRequests=False,
             )
         )
@@ -262,7 +322,7 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 name=iso_builder(entry.host),
                 description=f"builds the ISO on {entry.host}",
                 builddir=f"iso-{entry.host}",
-                factory=on_host(_iso(settings, entry.host, state)),
+                factory=on_host(_iso(settings, steps.Handover(host=entry.host, state=state), [steps.Audit()], state)),
                 **common,
             ),
             util.BuilderConfig(
@@ -280,4 +340,4 @@ def make_builders(settings: Settings, state: str) -> list[Any]:
                 **common,
             ),
         ]
-    return builders + _make_image(settings, state) + _publish(settings, state)
+    return builders + _make_image(settings, state) + _attribution(settings, state) + _publish(settings, state)

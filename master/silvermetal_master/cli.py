@@ -247,6 +247,31 @@ def wait(basedir: Path, ref: str, timeout: float, copy_to: Path | None) -> None:
     sys.exit(0 if ended.verdict is not None and ended.verdict.passed else EXIT_OTHER_VERDICT)
 
 
+@main.command("verification-log")
+@click.argument("basedir", type=_PATH)
+@click.option("--ref", default="", help="Its newest build with a verdict, such as of refs/heads/bump/….")
+@click.option("--build", default="", help="A build by its id, as the record has it.")
+@ends_cleanly
+def verification_log(basedir: Path, ref: str, build: str) -> None:
+    """Print the verification log of a build: which pins its commit changes, and what each host built. Markdown."""
+    from silvermetal_master.build_store import BuildStore, NoSuchBuildError
+    from silvermetal_master.run import STATE_FOLDER
+    from silvermetal_master.steps.verification_log import make_page
+
+    if bool(ref) == bool(build):
+        raise SettingsError("expected --ref or --build, one of them")
+    store = BuildStore(basedir / STATE_FOLDER)
+    try:
+        record = store.record(build or (store.newest(ref) or {}).get("build"))
+        if not record.judged:
+            raise NoSuchBuildError(f"build {record.id}: expected a verdict, got none yet")
+        verdict, _, page = make_page(record, basedir / STATE_FOLDER)
+    except NoSuchBuildError as error:
+        raise SettingsError(str(error)) from None
+    click.echo(page, nl=False)
+    sys.exit(0 if verdict.passed else EXIT_OTHER_VERDICT)
+
+
 @main.command("notify-push")
 @click.option("--url", required=True, help="The master's change hook.")
 @click.option("--secret-file", type=_PATH, required=True)

@@ -19,6 +19,7 @@ from silvermetal_master.builders import make_builders
 from silvermetal_master.connections import use_tls
 from silvermetal_master.database import engine_settings
 from silvermetal_master.gitea.events import GiteaEvents
+from silvermetal_master.gitea.login import GiteaLogin
 from silvermetal_master.gitea.other_forges import GitHubTags, GitLabTags
 from silvermetal_master.monitoring.pages import Monitoring
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
@@ -27,7 +28,8 @@ from silvermetal_master.services.heartbeat import Heartbeat
 from silvermetal_master.services.presence import Presence
 from silvermetal_master.services.retention import Retention
 from silvermetal_master.services.shut_out import ShutOut
-from silvermetal_master.settings import Settings, hook_secret, load
+from silvermetal_master.services.telling import telling_services
+from silvermetal_master.settings import LOGIN_SECRET, Settings, hook_secret, load
 from silvermetal_master.workers import make_workers
 
 MAX_LOG_BYTES = 128 * 1024 * 1024
@@ -36,9 +38,19 @@ LOG_TAIL_BYTES = 4 * 1024 * 1024
 LOG_HORIZON = timedelta(days=180)
 
 
-def _www(settings: Settings) -> dict[str, Any]:
+def _operators(settings: Settings) -> tuple[Any, list[str]]:
+    """How people log in, and who may control; nobody where nothing is said."""
+    if settings.access is not None:
+        access = settings.access
+        login = GiteaLogin(url=access.url, client_id=access.client_id, secret=settings.secrets / LOGIN_SECRET)
+        return login, sorted(access.operators)
     file = settings.secrets / OPERATORS
     operators = read_operators(file) if file.exists() else {}
+    return (OperatorAuth(operators) if operators else None), sorted(operators)
+
+
+def _www(settings: Settings) -> dict[str, Any]:
+    auth, operators = _operators(settings)
     return {
         "port": settings.master.web,
         "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}},
@@ -51,11 +63,11 @@ def _www(settings: Settings) -> dict[str, Any]:
             }
             for name in settings.repository.hooks
         },
-        **({"auth": OperatorAuth(operators)} if operators else {}),
+        **({"auth": auth} if auth is not None else {}),
         # Reading is open, every control needs a role (H4): the last rule matches whatever is left.
         "authz": util.Authz(
             allowRules=[util.AnyControlEndpointMatcher(role="operators")],
-            roleMatchers=[util.RolesFromUsername(roles=["operators"], usernames=sorted(operators))],
+            roleMatchers=[util.RolesFromUsername(roles=["operators"], usernames=operators)],
         ),
     }
 
@@ -67,6 +79,7 @@ def make_services(settings: Settings, state: Path) -> list[Any]:
         ShutOut(hosts=str(settings.folder / "hosts")),
         Presence(state=str(state)),
         Retention(state=str(state), days=settings.retention.derived_days, mebibytes=settings.retention.derived_mib),
+        *telling_services(settings, str(state)),
         Monitoring(config=str(settings.folder), state=str(state)),
     ]
 
@@ -89,7 +102,7 @@ def configure(folder: Path, state: Path) -> dict[str, Any]:
         "secretsProviders": [secrets.SecretInAFile(dirname=str(settings.secrets))],
         "workers": make_workers(settings),
         "builders": make_builders(settings, str(state)),
-        "schedulers": make_schedulers(settings),
+        "schedulers": make_schedulers(settings, str(state)),
         # Logs alone: build data holds statements and has no horizon.
         "configurators": [util.JanitorConfigurator(logHorizon=LOG_HORIZON, hour=3, dayOfWeek=6)],
         "services": make_services(settings, state),

@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives import hashes
 from silvermetal_master.authority import SERVER_KEY, authority_file, certificates, server_file, worker_file
 from silvermetal_master.connections import PREFIX
 from silvermetal_master.receiver import PATH
-from silvermetal_master.settings import GiteaSettings, Settings
+from silvermetal_master.settings import Settings
 
 END_SECONDS = 20
 
 
-def address(settings: Settings, gitea: GiteaSettings) -> str:
+def address(settings: Settings) -> str:
     """Where the host sends the ISO."""
     scheme = "https" if settings.master.workers.startswith(PREFIX) else "http"
-    return f"{scheme}://{gitea.receive}{PATH}"
+    return f"{scheme}://{settings.receive}{PATH}"
 
 
 def _tls(settings: Settings, worker: str) -> dict[str, Any] | None:
@@ -43,9 +43,7 @@ def _tls(settings: Settings, worker: str) -> dict[str, Any] | None:
     }
 
 
-def open_receiver(
-    settings: Settings, gitea: GiteaSettings, worker: str, *, token: str, target: Path, size: int
-) -> subprocess.Popen[bytes]:
+def open_receiver(settings: Settings, worker: str, *, token: str, target: Path, size: int) -> subprocess.Popen[bytes]:
     """Start a receiver and wait until it listens. ``size`` is in bytes. :raises RuntimeError: when it does not."""
     process = subprocess.Popen(
         [sys.executable, "-m", "silvermetal_master.receiver"],
@@ -54,14 +52,15 @@ def open_receiver(
         stderr=subprocess.PIPE,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    order = {"bind": gitea.receive, "token": token, "target": str(target), "size": size, "tls": _tls(settings, worker)}
+    order: dict[str, Any] = {"bind": settings.receive, "token": token, "target": str(target), "size": size}
+    order["tls"] = _tls(settings, worker)
     process.stdin.write(json.dumps(order).encode() + b"\n")
     process.stdin.flush()
     if process.stdout.readline() != b"ready\n":
         close_receiver(process)
         said = process.stderr.read(2000).decode(errors="replace").strip().splitlines()[-1:]
         raise RuntimeError(
-            f"receiver on {gitea.receive}: expected it to listen, got {' '.join(said) or 'an early end'}"
+            f"receiver on {settings.receive}: expected it to listen, got {' '.join(said) or 'an early end'}"
         )
     return process
 

@@ -15,7 +15,7 @@ from silvermetal_proof.builder_image import INPUTS, MAX_BYTES, ImageMade, ImageO
 from silvermetal_proof.ledger.store import write_durably
 
 from silvermetal_master.build_store import NoSuchBuildError
-from silvermetal_master.pinning import Mirror
+from silvermetal_master.mirror import Mirror
 
 _KEY = re.compile(r"\Asha256:[0-9a-f]{64}\Z")
 

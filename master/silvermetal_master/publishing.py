@@ -28,7 +28,7 @@ from silvermetal_proof.verdict import Verdict
 
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_master.gitea.converge import Asset
-from silvermetal_master.pinning import resolve_ref
+from silvermetal_master.mirror import resolve_ref
 from silvermetal_master.settings import Settings
 from silvermetal_master.signing import master_key, open_ledger
 

@@ -2,7 +2,9 @@
 
 Rules:
 
-- Only changes of the category *tag* from our own hook start a verification; no poller (H10).
+- Only changes of the category *tag*, from our own hooks or the reconciler, start a verification; no poller (H10).
+  Beside them a pushed branch ``bump/…`` is verified, where policy does not ask for signatures: nothing here makes or
+  moves such a branch.
 - A forced build takes a full commit and a full ref; a branch name as revision is refused.
 - The triggerables are started by ``verify`` alone.
 """
@@ -14,6 +16,8 @@ from typing import Any
 from buildbot.plugins import schedulers, util
 
 from silvermetal_master.builders import (
+    ATTRIBUTE,
+    ATTRIBUTION_SCHEDULER,
     IMAGE_BUILDER,
     IMAGE_SCHEDULER,
     ISO_SCHEDULER,
@@ -22,21 +26,26 @@ from silvermetal_master.builders import (
     TIE_SCHEDULER,
     VERIFY,
     active_hosts,
+    attributes,
     deliver_builder,
     deliver_scheduler,
     excerpt_builder,
     explain_builder,
     iso_builder,
     reserve_hosts,
+    trial_builder,
 )
-from silvermetal_master.gitea.events import TAG_CATEGORY
+from silvermetal_master.gitea.events import BUMP_CATEGORY, TAG_CATEGORY
 from silvermetal_master.settings import Settings
+from silvermetal_master.steps.attribute import trial_scheduler
 from silvermetal_master.steps.explain import explain_scheduler
 from silvermetal_master.steps.look_closer import excerpt_scheduler
+from silvermetal_master.tag_scheduler import TAG_SCHEDULER, TagScheduler
+from silvermetal_master.tag_signature import SignedTags
 
 
 def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
-    if settings.gitea is None:
+    if settings.receive is None:
         return []
     return [
         schedulers.Triggerable(name=PUBLISH_SCHEDULER, builderNames=[PUBLISH]),
@@ -44,18 +53,43 @@ def _publishing(settings: Settings, hosts: list[str]) -> list[Any]:
     ]
 
 
-def make_schedulers(settings: Settings) -> list[Any]:
+def _bumps(settings: Settings) -> list[Any]:
+    """What verifies a pushed branch ``bump/…``; a branch has no signature, so not where policy asks for one."""
+    if settings.policy.signed_tags is SignedTags.REQUIRED:
+        return []
+    return [
+        schedulers.AnyBranchScheduler(
+            name="pin-bumps",
+            change_filter=util.ChangeFilter(category=BUMP_CATEGORY, repository=settings.repository.url),
+            treeStableTimer=None,
+            builderNames=[VERIFY],
+        )
+    ]
+
+
+def _attribution(settings: Settings, hosts: list[str]) -> list[Any]:
+    if not attributes(settings):
+        return []
+    return [
+        schedulers.Triggerable(name=ATTRIBUTION_SCHEDULER, builderNames=[ATTRIBUTE]),
+        *(schedulers.Triggerable(name=trial_scheduler(h), builderNames=[trial_builder(h)]) for h in hosts),
+    ]
+
+
+def make_schedulers(settings: Settings, state: str) -> list[Any]:
     """All schedulers."""
     hosts = [h.host for h in active_hosts(settings)]
     reserve = [h.host for h in reserve_hosts(settings)]
     first = [h for h in hosts if h not in reserve]
     return [
-        schedulers.AnyBranchScheduler(
-            name="tags",
+        TagScheduler(
+            name=TAG_SCHEDULER,
+            state=state,
             change_filter=util.ChangeFilter(category=TAG_CATEGORY, repository=settings.repository.url),
             treeStableTimer=None,
             builderNames=[VERIFY],
         ),
+        *_bumps(settings),
         schedulers.Triggerable(name=ISO_SCHEDULER, builderNames=[iso_builder(h) for h in first]),
         *(schedulers.Triggerable(name=TIE_SCHEDULER, builderNames=[iso_builder(h)]) for h in reserve[:1]),
         *(
@@ -65,6 +99,7 @@ def make_schedulers(settings: Settings) -> list[Any]:
         ),
         *(schedulers.Triggerable(name=explain_scheduler(h), builderNames=[explain_builder(h)]) for h in hosts),
         *(schedulers.Triggerable(name=excerpt_scheduler(h), builderNames=[excerpt_builder(h)]) for h in hosts),
+        *_attribution(settings, hosts),
         *_publishing(settings, hosts),
         schedulers.ForceScheduler(
             name="verify-a-commit",

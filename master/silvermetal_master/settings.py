@@ -21,11 +21,13 @@ from silvermetal_proof import ProofError
 from silvermetal_proof.builder_image import Repository
 from silvermetal_proof.host import HostEntry, Operator
 from silvermetal_proof.model import Line, Name, Record
+from silvermetal_proof.variation import Variation
 
 from silvermetal_master.database import engine_settings, with_password
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.loopback import is_loopback
 from silvermetal_master.tag_signature import SignedTags
+from silvermetal_master.telling_settings import SMTP_SECRET, GiteaSettings, NoticesSettings, ReconcileSettings
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"\A(tcp|ssl|unix|tls):[^\s]{1,400}\z")]
 """A Twisted server endpoint description, such as ``tcp:9989:interface=192.0.2.1``; for workers ``tls:…`` too."""
@@ -71,21 +73,24 @@ class PolicySettings(Record):
     """Hosts that are asked only when the others stand one against one."""
 
 
+class AttributionSettings(Record):
+    """``[attribution]``: builds that find out why hosts diverged, made after the verdict, which stands."""
+
+    attribute: Literal["on", "off"] = "off"
+    budget: Annotated[int, Field(ge=1, le=1000)] = 24
+    """Builds that one divergence may cost, on all hosts together."""
+    repeats: Annotated[int, Field(ge=1, le=20)] = 2
+    """How often each host builds again before chance is ruled out, and how often a flaky factor must show nothing."""
+    deadline: Annotated[int, Field(ge=10, le=30 * 86400)] = 86400
+    """Seconds for all of them together."""
+    patience: Annotated[int, Field(ge=1, le=86400)] = 300
+    """Seconds that a host may be away before the build that it was asked for counts as failed."""
+
+
 class LedgerSettings(Record):
     """``[ledger]``: the log of verdicts."""
 
     origin: Annotated[str, StringConstraints(pattern=r"\A[a-z0-9][a-z0-9./_-]{2,200}\z")]
-
-
-class GiteaSettings(Record):
-    """``[gitea]``: where releases are published; without this table a tag ends with its verdict."""
-
-    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
-    owner: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    repository: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,100}\z")]
-    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")]
-    """``HOST:PORT`` of the master at which a worker delivers the ISO, by TLS as workers connect; open only while one is
-    asked to."""
 
 
 class BuilderImageSettings(Record):
@@ -103,6 +108,23 @@ class BuilderImageSettings(Record):
     """Seconds in all, from asking the host to the digest."""
 
 
+class AccessSettings(Record):
+    """``[access]``: operators log in with their Gitea accounts; without this table by the file of ``operator``."""
+
+    url: Annotated[str, StringConstraints(pattern=r"\Ahttps?://[^\s/][^\s]{0,200}\z")]
+    client_id: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9._-]{1,200}\z")]
+    operators: Annotated[tuple[Name, ...], Field(min_length=1, max_length=100)]
+    """Accounts that may start and stop builds, in lower case; anybody else may read."""
+
+
+class ReleaseSettings(Record):
+    """``[release]``: a folder of static files in which releases are published too, or alone."""
+
+    folder: Annotated[str, StringConstraints(pattern=r"\A/[^\x00]{1,400}\z")]
+    receive: Annotated[str, StringConstraints(pattern=r"\A[A-Za-z0-9.:\[\]-]{1,200}:[0-9]{1,5}\z")] | None = None
+    """As in ``[gitea]``, where there is no such table."""
+
+
 class RetentionSettings(Record):
     """``[retention]``: how long and how much of what is derived from builds stays; proofs stay for ever."""
 
@@ -116,10 +138,17 @@ class File(Record):
     master: MasterSettings
     repository: RepositorySettings
     policy: PolicySettings = PolicySettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    attribution: AttributionSettings = AttributionSettings()
+    variation: dict[Name, Variation] = {}
+    """``[variation.<host>]``: what that host does otherwise on purpose."""
     ledger: LedgerSettings
     operators: tuple[Operator, ...] = ()
     gitea: GiteaSettings | None = None
+    notices: NoticesSettings = NoticesSettings()
+    release: ReleaseSettings | None = None
     retention: RetentionSettings = RetentionSettings()
+    access: AccessSettings | None = None
     builder_image: BuilderImageSettings | None = None
 
 
@@ -131,10 +160,16 @@ class Settings:
         self.master = file.master
         self.repository = file.repository
         self.policy = file.policy
+        self.reconcile = file.reconcile
+        self.attribution = file.attribution
+        self.variation = file.variation
         self.ledger = file.ledger
         self.operators = file.operators
         self.gitea = file.gitea
+        self.notices = file.notices
+        self.release = file.release
         self.retention = file.retention
+        self.access = file.access
         self.builder_image = file.builder_image
         self.hosts = hosts
 
@@ -149,6 +184,11 @@ class Settings:
         return self.folder / "signers"
 
     @property
+    def receive(self) -> str | None:
+        """``HOST:PORT`` at which a worker delivers an ISO; None where nothing is published."""
+        return receive_of(self.gitea, self.release)
+
+    @property
     def database(self) -> str:
         """The database's URL with its password: a secret."""
         return with_password(self.master.database, self.secrets / DATABASE_PASSWORD)
@@ -161,6 +201,13 @@ class Settings:
     def host(self, name: str) -> HostEntry | None:
         """The entry of one host."""
         return next((h for h in self.hosts if h.host == name), None)
+
+
+def receive_of(gitea: GiteaSettings | None, release: ReleaseSettings | None) -> str | None:
+    """Where a worker delivers, by the two tables that may say so."""
+    if release is not None and release.receive is not None:
+        return release.receive
+    return gitea.receive if gitea is not None else None
 
 
 _R = TypeVar("_R", bound=Record)
@@ -198,6 +245,9 @@ def password_name(worker: str) -> str:
 MASTER_KEY = "master-signing.pem"
 GITEA_TOKEN = "gitea-token"  # noqa: S105 - the name of a secret, not the secret
 DATABASE_PASSWORD = "database-password"  # noqa: S105 - the name of a secret, not the secret
+LOGIN_SECRET = "gitea-login"  # noqa: S105 - the name of a secret, not the secret
+FROM_ELSEWHERE = frozenset({GITEA_TOKEN, LOGIN_SECRET, SMTP_SECRET})
+"""Secrets that another server gives, and that cannot be made here."""
 HOOK_SECRET = "hook"  # noqa: S105 - the name of a secret, not the secret
 
 
@@ -217,6 +267,8 @@ def needed_secrets(settings: Settings) -> list[str]:
         MASTER_KEY,
         *map(hook_secret, settings.repository.hooks),
         *gitea,
+        *settings.notices.secrets,
+        *([LOGIN_SECRET] if settings.access is not None else []),
         *(password_name(h.worker) for h in settings.hosts),
     ]
 
@@ -264,20 +316,33 @@ def _check_hosts(folder: Path, hosts: list[tuple[Path, HostEntry]], policy: Poli
         )
 
 
-def _check_gitea(where: Path, file: File) -> None:
-    """Tokens travel by TLS, or stay on this machine."""
-    if file.gitea is None:
-        return
-    url = urlsplit(file.gitea.url)
+def _check_access(where: Path, file: File) -> None:
+    """The client's secret travels by TLS, or stays on this machine."""
+    url = urlsplit(file.access.url if file.access is not None else "https:")
     if url.scheme != "https" and not is_loopback(url.hostname or ""):
+        raise SettingsError(
+            f"{where}: access.url: expected https, for a secret goes there, got {url.geturl()}; plain http is for this "
+            "machine's own loopback"
+        )
+
+
+def _check_publishing(where: Path, file: File) -> None:
+    """Tokens travel by TLS, or stay on this machine; what is published must come from somewhere."""
+    url = urlsplit(file.gitea.url if file.gitea is not None else "https:")
+    if file.gitea is not None and url.scheme != "https" and not is_loopback(url.hostname or ""):
         raise SettingsError(
             f"{where}: gitea.url: expected https, for a token goes there, got {file.gitea.url}; plain http is for this "
             "machine's own loopback"
         )
-    if not file.master.workers.startswith("tls:") and not is_loopback(file.gitea.receive.rpartition(":")[0]):
+    receive = receive_of(file.gitea, file.release)
+    if receive is None:
+        if file.release is not None:
+            raise SettingsError(f"{where}: release.receive: expected HOST:PORT where there is no [gitea], got nothing")
+    elif not file.master.workers.startswith("tls:") and not is_loopback(receive.rpartition(":")[0]):
+        table = "release" if file.release is not None and file.release.receive is not None else "gitea"
         raise SettingsError(
-            f"{where}: gitea.receive: expected an address of the loopback where workers connect without TLS, got "
-            f"{file.gitea.receive}; set master.workers to tls:…"
+            f"{where}: {table}.receive: expected an address of the loopback where workers connect without TLS, got "
+            f"{receive}; set master.workers to tls:…"
         )
 
 
@@ -298,13 +363,17 @@ def load(folder: Path, *, secrets_needed: bool = True, judging: bool = False) ->
             f"{folder / 'master.toml'}: policy.build_timeout: expected at most policy.deadline "
             f"({file.policy.deadline} s), got {file.policy.build_timeout} s"
         )
-    _check_gitea(folder / "master.toml", file)
+    _check_access(folder / "master.toml", file)
+    _check_publishing(folder / "master.toml", file)
     hosts = [(path, _load(path, HostEntry)) for path in sorted((folder / "hosts").glob("*.toml"))]
     try:
         engine_settings(with_password(file.master.database, folder / "secrets" / DATABASE_PASSWORD))
     except SettingsError as error:
         raise SettingsError(f"{folder / 'master.toml'}: {error}") from None
     _check_hosts(folder, hosts, file.policy, judging=judging)
+    for name in () if judging else file.variation:
+        if name not in {entry.host for _, entry in hosts}:
+            raise SettingsError(f"{folder / 'master.toml'}: variation.{name}: expected an enrolled host, got {name}")
     maker = file.builder_image
     if maker is not None and not judging and maker.host not in {e.host for _, e in hosts if e.revoked is None}:
         raise SettingsError(

@@ -20,7 +20,7 @@ from silvermetal_proof.statement import SigningKey
 
 from silvermetal_master.authority import CA_KEY, admit, authority_file, make_authority
 from silvermetal_master.errors import SettingsError
-from silvermetal_master.settings import GITEA_TOKEN, HOOK_SECRET, MASTER_KEY, load, needed_secrets, password_name
+from silvermetal_master.settings import FROM_ELSEWHERE, HOOK_SECRET, MASTER_KEY, load, needed_secrets, password_name
 
 
 def _toml_string(text: str) -> str:
@@ -103,8 +103,7 @@ def make_secrets(folder: Path) -> list[str]:
     settings = load(folder, secrets_needed=False, judging=True)
     made = []
     for name in needed_secrets(settings):
-        # A token comes from Gitea and cannot be made here.
-        if name != GITEA_TOKEN and not (settings.secrets / name).exists():
+        if name not in FROM_ELSEWHERE and not (settings.secrets / name).exists():
             key = SigningKey.generate()
             write_secret(settings.secrets / name, key.pem if name == MASTER_KEY else secrets.token_hex(32).encode())
             if name == MASTER_KEY:

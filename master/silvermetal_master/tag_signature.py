@@ -16,11 +16,12 @@ import os
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from silvermetal_proof import ProofError
 from silvermetal_proof.errors import printable
+from silvermetal_proof.verdict import TagSeen
 
 from silvermetal_master.errors import PinningError
 
@@ -29,7 +30,7 @@ SSH_SIGNERS = "allowed_signers"
 OPENPGP_SIGNERS = "openpgp.asc"
 _SSH_GOOD = re.compile(r'^Good "git" signature for (?P<who>.+) with (?P<kind>\S+) key (?P<key>SHA256:\S+)$', re.M)
 _PGP_GOOD = re.compile(r"^\[GNUPG:\] GOODSIG \S+ (?P<who>.*)$", re.M)
-_PGP_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG (?P<key>[0-9A-F]{40,64}) ", re.M)
+_PGP_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64})(?: \S+){8} ([0-9A-F]{40,64})$", re.M)
 _KINDS = {
     b"-----BEGIN SSH SIGNATURE-----": "ssh",
     b"-----BEGIN PGP SIGNATURE-----": "openpgp",
@@ -47,21 +48,6 @@ class SignedTags(StrEnum):
     """Unsigned tags are built; a signature that is there must hold and be an allowed signer's."""
     OFF = "off"
     """Signatures are not looked at."""
-
-
-@dataclass(frozen=True)
-class TagFacts:
-    """What the master found of a tag: the object that the ref names, and whose signature held (None: no one's)."""
-
-    object: str
-    annotated: bool
-    signature: str | None = None
-    signer: str | None = None
-    key: str | None = None
-
-    def plain(self) -> dict[str, object]:
-        """The facts as they are kept in the record of a build."""
-        return {k: v for k, v in vars(self).items() if v is not None}
 
 
 def _git(mirror: Path, *argv: str, home: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
@@ -116,7 +102,15 @@ def _check_ssh(mirror: Path, ref: str, tag: str, signers: Path) -> tuple[str, st
 
 
 def _check_openpgp(mirror: Path, ref: str, tag: str, signers: Path) -> tuple[str, str]:
-    file = signers / OPENPGP_SIGNERS
+    who, key, _ = verify_openpgp(mirror, ref, tag, signers / OPENPGP_SIGNERS)
+    return who, key
+
+
+def verify_openpgp(mirror: Path, ref: str, tag: str, file: Path) -> tuple[str, str, str]:
+    """Whose signature the tag object ``tag`` has, by the keys in ``file``: name, signing key, primary key.
+
+    :raises PinningError: when none of these keys made it.
+    """
     if not file.is_file():
         raise PinningError(f"{ref} is signed by OpenPGP: expected the allowed keys in {file}, got no such file")
     with tempfile.TemporaryDirectory(prefix="silvermetal-gpg-") as name:
@@ -141,10 +135,11 @@ def _check_openpgp(mirror: Path, ref: str, tag: str, signers: Path) -> tuple[str
     good, valid = _PGP_GOOD.findall(said), _PGP_VALID.findall(said)
     if done.returncode != 0 or len(good) != 1 or len(valid) != 1:
         raise _refused(ref, "openpgp", done)
-    return good[0], valid[0]
+    key, primary = valid[0]
+    return good[0], key, primary
 
 
-def check_tag(mirror: Path, ref: str, commit: str, *, signers: Path, policy: SignedTags) -> TagFacts:
+def check_tag(mirror: Path, ref: str, commit: str, *, signers: Path, policy: SignedTags) -> TagSeen:
     """Check the tag ``ref``, which the mirror has under ``refs/silvermetal/``. :raises PinningError: when refused."""
     local = f"refs/silvermetal/{ref}"
     tag, peeled = (
@@ -155,15 +150,15 @@ def check_tag(mirror: Path, ref: str, commit: str, *, signers: Path, policy: Sig
     if _git(mirror, "cat-file", "-t", tag).stdout.strip() != b"tag":
         if policy is SignedTags.REQUIRED:
             raise PinningError(f"{ref}: expected a signed tag (policy.signed_tags), got a lightweight one")
-        return TagFacts(tag, annotated=False)
+        return TagSeen(object=tag, annotated=False)
     data = _git(mirror, "cat-file", "tag", tag).stdout
     kind = _kind(data)
     if policy is SignedTags.OFF:
-        return TagFacts(tag, annotated=True)
+        return TagSeen(object=tag, annotated=True)
     if kind is None:
         if policy is SignedTags.REQUIRED:
             raise PinningError(f"{ref}: expected a signed tag (policy.signed_tags), got an unsigned one")
-        return TagFacts(tag, annotated=True)
+        return TagSeen(object=tag, annotated=True)
     name = _headers(data).get("tag", "")
     if f"refs/tags/{name}" != ref:
         raise PinningError(
@@ -172,4 +167,8 @@ def check_tag(mirror: Path, ref: str, commit: str, *, signers: Path, policy: Sig
     if kind == "x509":
         raise PinningError(f"{ref}: expected a signature by SSH or OpenPGP, got one by X.509, which is not supported")
     who, key = (_check_ssh if kind == "ssh" else _check_openpgp)(mirror, ref, tag, signers)
-    return TagFacts(tag, True, kind, printable(who, 200), key)
+    facts = {"object": tag, "annotated": True, "signature": kind, "signer": printable(who, 200), "key": key}
+    try:
+        return TagSeen.from_plain(facts, what=f"signature of {ref}")
+    except ProofError as error:
+        raise PinningError(str(error)) from None

@@ -19,8 +19,10 @@ from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.release import SUMS, format_sums
 from silvermetal_proof.verdict import Verdict, render
 
+from silvermetal_master.attribution import PAGE, REPORT, report_of
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_master.run import STATE_FOLDER, config_of
+from silvermetal_master.tag_book import TagBook
 
 POLL_SECONDS = 0.2
 MAX_SHOWN = 20
@@ -33,19 +35,23 @@ class Ended:
     verdict: Verdict | None
     record: BuildRecord | None
     failed: str | None
+    tag: tuple[str, ...] = ()
+    """What became of the tag, a sentence each."""
 
 
 def wait_for(basedir: Path, ref: str, timeout: float) -> Ended | None:
     """Wait up to ``timeout`` seconds; None when nothing was recorded by then."""
-    store = BuildStore(basedir / STATE_FOLDER)
+    store, book = BuildStore(basedir / STATE_FOLDER), TagBook(basedir / STATE_FOLDER)
     end = time.monotonic() + timeout
     while True:
         note = store.newest(ref)
-        if note is not None and "build" in note:
-            record = store.record(note["build"])
-            return Ended(record.verdict, record, note.get("failed"))
         if note is not None:
-            return Ended(None, None, str(note["failed"]))
+            entry = book.entry(ref)
+            told = entry.told if entry is not None else ()
+            if "build" not in note:
+                return Ended(None, None, str(note["failed"]), told)
+            record = store.record(note["build"])
+            return Ended(record.verdict, record, note.get("failed"), told)
         if time.monotonic() >= end:
             return None
         time.sleep(POLL_SECONDS)
@@ -54,8 +60,9 @@ def wait_for(basedir: Path, ref: str, timeout: float) -> Ended | None:
 def describe(ended: Ended) -> str:
     """The end in lines for people, with the differing files where the bytes differ."""
     if ended.verdict is None or ended.record is None:
-        return f"no verdict: {ended.failed}\n"
+        return f"no verdict: {ended.failed}\n" + "".join(f"  tag: {line}\n" for line in ended.tag)
     text = render(ended.verdict)
+    text += "".join(f"  tag: {line}\n" for line in ended.tag)
     if ended.failed is not None:
         text += f"  since then, without a verdict: {ended.failed}\n"
     report = ended.record.file("difference.json")
@@ -67,6 +74,8 @@ def describe(ended: Ended) -> str:
         text += "".join(f"    {path}\n" for path in paths[:MAX_SHOWN])
         if len(paths) > MAX_SHOWN:
             text += f"    and {len(paths) - MAX_SHOWN} more\n"
+    if (said := report_of(ended.record)) is not None:
+        text += f"  attribution: {said.get('summary', '')}\n"
     return text
 
 
@@ -80,7 +89,8 @@ def copy_out(ended: Ended, basedir: Path, target: Path) -> None:
     if ended.record is None:
         return
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("verdict.dsse.json", "packages.lock", "pins.json", "difference.json", "difference.html"):
+    reports = ("difference.json", "difference.html", REPORT, PAGE)
+    for name in ("verdict.dsse.json", "packages.lock", "pins.json", *reports):
         source = ended.record.file(name)
         if source.exists():
             shutil.copyfile(source, target / name)

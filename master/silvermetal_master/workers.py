@@ -13,7 +13,7 @@ from typing import Any
 from buildbot.plugins import util
 from buildbot.worker.local import LocalWorker
 
-from silvermetal_master.builders import PUBLISHER, active_hosts, coordinator_names
+from silvermetal_master.builders import PUBLISHER, active_hosts, attributes, attributor, coordinator_names
 from silvermetal_master.connections import PREFIX
 from silvermetal_master.host_worker import HostWorker
 from silvermetal_master.settings import Settings, entry_file, password_name
@@ -33,6 +33,7 @@ def make_workers(settings: Settings) -> list[Any]:
             entry.worker,
             util.Secret(password_name(entry.worker)),
             max_builds=1,
+            missing_timeout=settings.notices.missing_after,
             public_key=entry.public_key,
             master_id=settings.master.id,
             entry=str(entry_file(settings.folder, entry.host)),
@@ -41,5 +42,6 @@ def make_workers(settings: Settings) -> list[Any]:
         )
         for entry in active_hosts(settings)
     ]
-    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.gitea is not None else []
-    return [*publisher, *(Coordinator(name, max_builds=1) for name in coordinator_names(settings)), *hosts]
+    publisher = [Coordinator(PUBLISHER, max_builds=1)] if settings.receive is not None else []
+    own = [*coordinator_names(settings), *([attributor(settings)] if attributes(settings) else [])]
+    return [*publisher, *(Coordinator(name, max_builds=1) for name in own), *hosts]

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 from silvermetal_proof.cli.accounted import digest_in
-from silvermetal_proof.cli.ends import End, Refused, finish, refuse
+from silvermetal_proof.cli.ends import CODES, End, Refused, finish, refuse
 from silvermetal_proof.cli.progress import Watch, watching
 from silvermetal_proof.cli.release_folder import Trusted, check_release, kind_of, signed_sums
 from silvermetal_proof.cli.verify import Asked, operators_of, read_verdict
@@ -86,7 +86,7 @@ def _state_folder() -> Path:
     return Path(home) / "silvermetal"
 
 
-@click.command("verify-release")
+@click.command("verify-release", epilog=CODES)
 @click.argument("release")
 @click.option("--keys", type=_PATH, required=True, help="Folder of host entries (*.toml), from elsewhere.")
 @click.option("--master-key", required=True, help="The master's public key, 64 hex digits, from elsewhere.")

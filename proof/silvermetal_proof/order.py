@@ -15,6 +15,7 @@ from pydantic import Field
 from silvermetal_proof.model import Commit, Hex64, Line, Name, Record
 from silvermetal_proof.pins.pins import Pins
 from silvermetal_proof.statement.schema import BuildId, ExternalParameters, Ref
+from silvermetal_proof.variation import Variation
 
 MAX_ORDER_BYTES = 1024 * 1024
 
@@ -35,6 +36,10 @@ class Order(Record):
     seal_key: Hex64
     timeout: Annotated[int, Field(ge=10, le=7 * 86400)]
     """Seconds that the build itself may take."""
+    variation: Variation | None = None
+    """What this host does otherwise on purpose."""
+    attribution: BuildId | None = None
+    """The diverged build that this one is to explain; then the statement says so and no verdict takes it."""
 
     @classmethod
     def read(cls, data: bytes) -> Order:

@@ -37,14 +37,18 @@ def is_derived(path: str) -> bool:
 
 def plan(files: Iterable[Kept], *, max_age: float, max_bytes: int, unfinished: Collection[str] = ()) -> tuple[str, ...]:
     """The paths that are to go, the oldest first. ``max_age`` is in seconds; ``unfinished`` are builds' ids."""
-    derived = [(f, match["build"]) for f in files if (match := _DERIVED.match(f.path))]
-    by_age = sorted(derived, key=lambda d: (-d[0].age, d[0].path))
-    total = sum(f.size for f, _ in by_age)
+    derived = {f: match["build"] for f in files if (match := _DERIVED.match(f.path))}
+    stays = {f.path for f, build in derived.items() if build in unfinished or f.age < YOUNG_SECONDS}
+    return beyond(derived, max_age=max_age, max_bytes=max_bytes, stays=stays)
+
+
+def beyond(files: Iterable[Kept], *, max_age: float, max_bytes: int, stays: Collection[str] = ()) -> tuple[str, ...]:
+    """What of ``files`` is beyond age and size, the oldest first; of ``stays`` nothing. No look at what they are."""
+    by_age = sorted(files, key=lambda f: (-f.age, f.path))
+    total = sum(f.size for f in by_age)
     gone = []
-    for file, build in by_age:
-        if build in unfinished or file.age < YOUNG_SECONDS:
-            continue
-        if file.age > max_age or total > max_bytes:
+    for file in by_age:
+        if file.path not in stays and (file.age > max_age or total > max_bytes):
             gone.append(file.path)
             total -= file.size
     return tuple(gone)

@@ -18,7 +18,7 @@ EPILOGUE = """\
 exit codes: 0 REPRODUCED; 1 any other verdict, or a release that does not hold; 2 wrong usage; 3 the machine or a
             part was not fit; 130 interrupted
 results:    output/demo/<tag>/ in the checkout: the ISO, SHA256SUMS, BUILD_INFO, statements, verdict, logs;
-            with --release: release/ (as anybody fetches it) and keys/ (what it is checked by)
+            with --release: output/demo/<tag>-release/, as anybody fetches it
 state:      ~/.cache/silvermetal (or SILVERMETAL_STATE): packages, builder image, engine data; makes the next run fast
 """
 # What git accepts in a tag, and the demo's master in a name: see `tags` in the master's settings.

@@ -2,15 +2,14 @@
 
 - The stand-in is `tests/fakes/gitea` of this checkout, on this machine's loopback; every line that names it says that
   it is one. Nothing is published anywhere else.
-- The check is `silvermetal verify-release` with keys that the demo hands over beside the release, as a person would
-  have them from elsewhere; its answer is printed as it is.
+- The check is `silvermetal verify-release` with the keys of the verdict's folder, as a person would have them from
+  elsewhere; its answer is printed as it is.
 """
 
 from __future__ import annotations
 
 import secrets
 import shlex
-import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +73,7 @@ class Release:
         """Wait until the tag is published, and check it as an outsider. SetupFailed when it is not published."""
         url = self._published(master, bench)
         bench.progress.say(f"published on the stand-in: {url}")
-        keys, release, state = output / "keys", output / "release", output / "seen"
-        shutil.copytree(master.config / "hosts", keys, dirs_exist_ok=True)
+        keys, release, state = output / "keys", folder_of(output), self._token.with_name("seen")
         key = (master.config / "master.pub").read_text(encoding="ascii").strip()
         trusted = ["--master-key", key, "--origin", ORIGIN, "--min-independence", str(level)]
         argv = [str(self._venv / "bin" / "silvermetal"), "verify-release"]
@@ -103,6 +101,11 @@ class Release:
                 bench.progress.say(said, who="publish")
             bench.interrupt.sleep(0.3)
         raise SetupFailed(f"the release was not published within {PUBLISH_SECONDS} s")
+
+
+def folder_of(output: Path) -> Path:
+    """Where the release stays, as anybody fetches it: beside the verdict's folder, which is checked as a whole."""
+    return output.with_name(f"{output.name}-release")
 
 
 def _free_port() -> int:

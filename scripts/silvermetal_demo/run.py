@@ -32,7 +32,7 @@ from silvermetal_demo.master import Master, Ports
 from silvermetal_demo.network import Network
 from silvermetal_demo.options import Options
 from silvermetal_demo.progress import Progress
-from silvermetal_demo.release import Release
+from silvermetal_demo.release import Release, folder_of
 from silvermetal_demo.repository import Repository
 from silvermetal_demo.state import State, end_run, manifest_of, state_dir
 from silvermetal_demo.sums import write_sums
@@ -104,7 +104,8 @@ class Run:
         options, bench = self._options, self._bench
         say, interrupt = bench.progress.say, bench.interrupt
         say(self._kind.notice())
-        shutil.rmtree(self._output, ignore_errors=True)
+        for folder in (self._output, folder_of(self._output)):
+            shutil.rmtree(folder, ignore_errors=True)
 
         # The master's side: processes of one cell, on this machine's own network.
         cell = Cell("the master's cell", Isolation(), bench.manifest, interrupt)

@@ -39,11 +39,22 @@ def test_baseline_two_hosts_that_tell_one_story_are_believed(service: Hostile) -
 
 
 SIGNED = {
+    "evidence_of_an_attribution": (
+        "def says(s, order): s['predicate']['silvermetal_attribution'] = order.build",
+        "attribution: expected none, got",
+    ),
     "forged_signature": (
         "import json\ndef signs(payload, key, order):\n"
         " e = json.loads(sign(payload, key)); e['signatures'][0]['sig'] = 'A' * 86 + '=='\n"
         " return json.dumps(e, sort_keys=True, separators=(',', ':')).encode()",
         "signature does not hold: expected key",
+    ),
+    "truncated_signature": (
+        "import base64, json\ndef signs(payload, key, order):\n"
+        " e = json.loads(sign(payload, key)); raw = base64.b64decode(e['signatures'][0]['sig'])[:63]\n"
+        " e['signatures'][0]['sig'] = base64.b64encode(raw).decode()\n"
+        " return json.dumps(e, sort_keys=True, separators=(',', ':')).encode()",
+        "expected 64 bytes, got 63 bytes",
     ),
     "re_encoded_envelope": (
         "import json\ndef signs(payload, key, order): return json.dumps(json.loads(sign(payload, key))).encode()",
@@ -97,6 +108,14 @@ SIGNED = {
     "another_commit": (
         "def says(s, order):\n s['predicate']['buildDefinition']['externalParameters']['commit'] = 'dead' * 10",
         "commit: expected",
+    ),
+    "another_recipe": (
+        "def says(s, order):\n s['predicate']['buildDefinition']['externalParameters']['recipe'] = 'minimal-live'",
+        "recipe: expected tiny, got minimal-live",
+    ),
+    "another_tag": (
+        "def says(s, order):\n s['predicate']['buildDefinition']['externalParameters']['ref'] = 'refs/tags/v0'",
+        "ref: expected refs/tags/v1-another_tag, got refs/tags/v0",
     ),
 }  # fmt: skip
 

@@ -7,9 +7,7 @@ import re
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import promql_parser
 import pytest
@@ -17,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from silvermetal_proof.verdict import Outcome
 
-from tests.support.hostile import Hostile, hostile
+from tests.support.hostile import Hostile
 from tests.support.processes import run, wait_until
 from tests.support.service import BIN
 
@@ -26,21 +24,6 @@ ALERTS = ROOT / "config" / "monitoring" / "alerts.yaml"
 DASHBOARD = ROOT / "config" / "monitoring" / "dashboard.json"
 SCRAPERS_OWN = {"up"}
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="this machine lacks git")
-
-
-class Watched(Hostile):
-    """Its log is JSON."""
-
-    def write_settings(self, hosts: Any, **policy: int) -> None:
-        super().write_settings(hosts, **policy)
-        settings = self.config / "master.toml"
-        settings.write_text(settings.read_text().replace("[repository]", 'logs = "json"\n\n[repository]', 1))
-
-
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with hostile(tmp_path_factory.mktemp("watched"), kind=Watched) as service:
-        yield service
 
 
 def page(running: Hostile, path: str) -> tuple[int, str]:
@@ -85,7 +68,7 @@ def expressions() -> dict[str, str]:
     return found
 
 
-def test_metrics_count_what_happened_and_alerts_name_only_what_is_there(watched: Watched) -> None:
+def test_metrics_count_what_happened_and_alerts_name_only_what_is_there(watched: Hostile) -> None:
     assert watched.judge("v1").outcome is Outcome.REPRODUCED
     code = "def says(s, order): s['predicate']['silvermetal_nonce'] = '5' * 64"
     watched.refused("v2", Outcome.INVALID, host_b=code)
@@ -116,7 +99,7 @@ def test_metrics_count_what_happened_and_alerts_name_only_what_is_there(watched:
     assert unknown == {}
 
 
-def test_what_strangers_send_makes_no_new_series(watched: Watched) -> None:
+def test_what_strangers_send_makes_no_new_series(watched: Hostile) -> None:
     before = set(samples(watched))
     for number in range(30):
         page(watched, f"no-such-page-{number}")
@@ -132,7 +115,7 @@ def test_every_alert_has_its_place_in_the_handbook() -> None:
         assert rule["labels"]["severity"] in ("warning", "critical") and rule["annotations"]["summary"]
 
 
-def test_health_is_for_a_load_balancer(watched: Watched) -> None:
+def test_health_is_for_a_load_balancer(watched: Hostile) -> None:
     status, body = page(watched, "health")
     assert (status, json.loads(body)) == (200, {"ok": True, "problems": [], "warnings": []})
     entry = watched.liars["host-b"]
@@ -157,17 +140,17 @@ def test_health_is_for_a_load_balancer(watched: Watched) -> None:
     wait_until(lambda: page(watched, "health")[0] == 200, "200 again")
 
 
-def test_the_log_is_json_line_by_line(watched: Watched) -> None:
+def test_the_log_is_json_line_by_line(watched: Hostile) -> None:
     lines = (watched.folder / "master.log").read_text().splitlines()
     events = [json.loads(line) for line in lines if line.startswith("{")]
     assert len(events) > 50
     assert [line for line in lines if not line.startswith("{")] == []
-    assert all({"time", "level", "system", "text"} <= set(e) for e in events)
+    assert all({"time", "level", "system", "text"} <= set(e) and e["text"] for e in events)
     assert any("BuildMaster is running" in e["text"] for e in events)
     assert any(e["time"].startswith("20") and e["time"].endswith("+00:00") for e in events)
 
 
-def test_check_takes_only_known_forms_of_log(watched: Watched, tmp_path: Path) -> None:
+def test_check_takes_only_known_forms_of_log(watched: Hostile, tmp_path: Path) -> None:
     copy = tmp_path / "config"
     shutil.copytree(watched.config, copy)
     assert "2 hosts" in run([f"{BIN}/silvermetal-master", "check", str(copy)])

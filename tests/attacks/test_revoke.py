@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -37,38 +36,42 @@ def log(running: Hostile) -> str:
     return (running.folder / "master.log").read_text(errors="replace")
 
 
-def test_a_live_connection_ends_and_the_host_is_asked_no_more(running: Hostile) -> None:
+def test_a_revoked_host_is_out_at_once_and_stays_out(running: Hostile) -> None:
     liar = running.liars["host-b"]
     certificate = running.config / "tls" / "workers" / "host-b.pem"
     kept = certificate.read_bytes()
+    # While it builds: its connection ends, and nobody waits for the deadline (60 s).
+    running.liars["host-a"].attack("")
+    mark = running.folder / "in-its-build"
+    liar.attack(f"def seals(e, order):\n open({str(mark)!r}, 'w').close()\n time.sleep(300)")
+    running.push_tag("v1")
+    wait_until(mark.exists, "host-b in its build", timeout=60)
     revoke(running, "host-b")
     wait_until(lambda: "host-b" not in connected(running), "host-b's connection to end", timeout=20)
     assert "cutting the connection of host-b" in log(running)
-    certificate.write_bytes(kept)  # the entry alone shuts it out, too
+    verdict = running.verdict("v1")
+    running.wait_idle()
+    assert verdict.outcome is Outcome.INVALID
+    assert "key of host host-b is revoked: expected a key that is not revoked" in str(verdict.reasons)
+    assert verdict in running.recorded()
+    build = running.builds_of("iso@host-b")[-1]
+    assert build["complete"] and fan_out_seconds(running) < 45, "the deadline is 60 s"
+
+    # It comes again, with its certificate and password: refused by its entry, and asked for nothing.
+    certificate.write_bytes(kept)
     liar.stop()
     liar.start()
     wait_until(lambda: "host's entry: expected one that is not revoked" in log(running), "a refusal", timeout=20)
     assert connected(running) >= {"host-a"} and "host-b" not in connected(running)
-    began = time.monotonic()
-    running.push_tag("v1")
-    verdict = running.verdict("v1")
-    assert time.monotonic() - began < 40, "nobody waits for the deadline (60 s)"
-    assert (verdict.outcome, [h.host for h in verdict.hosts]) == (Outcome.INCOMPLETE, ["host-a"])
-    running.wait_idle()
-
-
-def test_a_build_that_runs_ends_with_the_revocation(running: Hostile) -> None:
-    """It does not wait for the deadline (60 s), and the verdict says why."""
-    running.liars["host-a"].attack("")
-    mark = running.folder / "in-its-build"
-    running.liars["host-b"].attack(f"def seals(e, order):\n open({str(mark)!r}, 'w').close()\n time.sleep(300)")
     running.push_tag("v2")
-    wait_until(mark.exists, "host-b in its build", timeout=60)
-    began = time.monotonic()
-    revoke(running, "host-b")
     verdict = running.verdict("v2")
-    assert time.monotonic() - began < 40, "the deadline would be 60 s after the start"
-    assert verdict.outcome is Outcome.INVALID
-    assert "key of host host-b is revoked: expected a key that is not revoked" in str(verdict.reasons)
-    assert verdict in running.recorded()
     running.wait_idle()
+    assert (verdict.outcome, [h.host for h in verdict.hosts]) == (Outcome.INCOMPLETE, ["host-a"])
+    assert fan_out_seconds(running) < 45
+
+
+def fan_out_seconds(running: Hostile) -> float:
+    """How long the newest verification waited for its hosts."""
+    build = running.builds_of("verify")[-1]["buildid"]
+    step = next(s for s in running.api(f"builds/{build}/steps")["steps"] if s["name"] == "fan-out")
+    return float(step["complete_at"] - step["started_at"])

@@ -17,10 +17,12 @@ from typing import Any
 import pytest
 from silvermetal_proof import canonical
 from silvermetal_proof.ledger import Ledger
-from silvermetal_proof.statement import SigningKey, sign
-from silvermetal_proof.verdict import Outcome, Policy, Submission, Verdict, decide, sign_verdict, verify_verdict
+from silvermetal_proof.statement import SigningKey, Statement, sign
+from silvermetal_proof.variation import Variation
+from silvermetal_proof.verdict import Outcome, Policy, Submission, Verdict, decide, render, sign_verdict, verify_verdict
+from silvermetal_proof.verdict.again import contradiction
 
-from tests.unit.proof.makers import A, B, C, Host, case, hex64, key_of
+from tests.unit.proof.makers import BUILD, A, B, C, Host, case, hex64, key_of, request
 
 MASTER = key_of("master")
 HONEST = decide(case(A, B))
@@ -285,6 +287,39 @@ def test_input_that_only_the_pins_know_is_drift_though_both_hosts_lie_alike(tmp_
     asked = case(*both)
     request = asked.request.model_copy(update={"expected_inputs": {"BUILD_INFO COMMIT": asked.request.commit}})
     refused(tmp_path, decide(case(*both, request=request)), Outcome.INPUT_DRIFT, "expected c0ffee00", "host-a has dead")
+
+
+def test_evidence_of_an_attribution_is_taken_for_no_verdict(tmp_path: Path) -> None:
+    """Signed by the right key, with the right nonce, over the very bytes of the sibling: and still not for this."""
+    marked = B.but(attribution=BUILD)
+    refused(tmp_path, decide(case(A, marked)), Outcome.INVALID, "attribution: expected none", f"got {BUILD}")
+
+
+def test_two_builds_that_explain_a_divergence_agree_to_nothing(tmp_path: Path) -> None:
+    """The other way round: a request for an attribution with answers that fit it is never decided to a pass."""
+    both = [h.but(attribution=BUILD) for h in (A, B)]
+    asked = request(both, attribution=BUILD)
+    refused(tmp_path, decide(case(*both, request=asked)), Outcome.INVALID, "made to explain build")
+
+
+def test_variation_that_nobody_asked_for(tmp_path: Path) -> None:
+    varied = B.but(variation=Variation(umask="0077"))
+    refused(tmp_path, decide(case(A, varied)), Outcome.INVALID, "variation: expected none, got umask=0077")
+
+
+def test_variation_that_was_asked_for_and_not_made(tmp_path: Path) -> None:
+    asked = request((A, B), variations={B.name: Variation(umask="0077", cores=1)})
+    refused(tmp_path, decide(case(A, B, request=asked)), Outcome.INVALID, "expected umask=0077 cores=1, got none")
+
+
+def test_planned_variation_is_neither_drift_nor_a_secret(tmp_path: Path) -> None:
+    varied = B.but(variation=Variation(umask="0077"))
+    asked = request((A, varied), variations={B.name: Variation(umask="0077")})
+    verdict = decide(case(A, varied, request=asked))
+    assert verdict.outcome is Outcome.REPRODUCED
+    assert "varied on purpose: umask=0077" in render(verdict)
+    statements = {h.name: (Statement.read(h.payload), h.envelope) for h in (A, varied)}
+    assert contradiction(verdict, statements, (A.entry, varied.entry)) is None
 
 
 EVIDENCE: dict[str, tuple[Host, int, str]] = {

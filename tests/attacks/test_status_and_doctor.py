@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,27 @@ from silvermetal_worker.certificate import admit
 from silvermetal_worker.connection import connection_checks
 from silvermetal_worker.settings import WorkerDirectory
 
-from tests.support.hostile import Hostile, hostile
+from tests.support.hostile import Hostile
 from tests.support.processes import run, wait_until
 from tests.support.service import BIN
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="this machine lacks git")
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hostile]:
-    with hostile(tmp_path_factory.mktemp("status")) as service:
-        yield service
+@pytest.fixture
+def running(watched: Hostile) -> Hostile:
+    """The service, up and whole again."""
+    for liar in watched.liars.values():
+        liar.attack("")
+    if watched.master is None or not watched.master.running:
+        watched.start_master()
+    here = {w["name"] for w in watched.api("workers")["workers"] if w["connected_to"]}
+    for name, liar in watched.liars.items():
+        if name not in here:
+            liar.stop()
+            liar.start()
+    watched.wait_connected("host-a", "host-b")
+    return watched
 
 
 def status(running: Hostile, code: int = 0) -> dict[str, Any]:
@@ -87,18 +96,22 @@ def test_doctor_names_a_master_that_does_not_answer(running: Hostile, tmp_path: 
 
 
 def test_status_of_a_running_and_of_a_dead_master_is_the_same_but_for_that(running: Hostile) -> None:
-    assert running.judge("v1").outcome is Outcome.REPRODUCED
+    assert running.judge("v11").outcome is Outcome.REPRODUCED
     running.wait_idle()
     up = status(running)
     assert up["master"]["up"] and {w["host"]: w["connected"] for w in up["workers"]} == {"host-a": True, "host-b": True}
-    assert up["ledger"]["size"] == 1
-    assert [(v["ref"], v["outcome"]) for v in up["ledger"]["last"]] == [("refs/tags/v1", "REPRODUCED")]
+    newest = up["ledger"]["last"][0]
+    assert (newest["entry"], newest["ref"], newest["outcome"]) == (
+        up["ledger"]["size"] - 1,
+        "refs/tags/v11",
+        "REPRODUCED",
+    )
     assert up["disk"]["free"] > 0 and (up["waiting"], up["running"]) == ([], [])
 
     mark = running.folder / "builds-now"
     running.liars["host-a"].attack("")
     running.liars["host-b"].attack(f"def seals(e, order):\n open({str(mark)!r}, 'w').close()\n time.sleep(300)")
-    running.push_tag("v2")
+    running.push_tag("v12")
     wait_until(mark.exists, "host-b in its build", timeout=60)
     assert {r["builder"] for r in status(running)["running"]} >= {"verify", "iso@host-b"}
     assert running.master is not None
@@ -116,7 +129,7 @@ def test_status_of_a_running_and_of_a_dead_master_is_the_same_but_for_that(runni
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
     assert text.startswith("master   DOWN: http://127.0.0.1:") and "away, last seen 20" in text
-    assert "running  iso@host-b build 2, for " in text and "refs/tags/v1 REPRODUCED: " in text
+    assert "running  iso@host-b build " in text and "refs/tags/v11 REPRODUCED: " in text
 
     same = run([f"{BIN}/silvermetal-master", "upgrade", str(running.basedir)], timeout=120)
     assert same.strip().endswith(", as before")
@@ -129,8 +142,6 @@ def test_status_of_a_running_and_of_a_dead_master_is_the_same_but_for_that(runni
 
 
 def test_upgrade_leaves_a_running_master_alone(running: Hostile) -> None:
-    if running.master is None or not running.master.running:
-        running.start_master()
     done = subprocess.run(
         [f"{BIN}/silvermetal-master", "upgrade", str(running.basedir)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,

@@ -7,16 +7,13 @@ Rules:
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import random
 import struct
-import tarfile
 import uuid
-import zipfile
 from pathlib import Path
 
+from .made import ar_, elf_, gz_, pe_, tar_, zip_
 from .world import EPOCH, HOSTS, Case, World
 
 LATER = (EPOCH + 3600, EPOCH + 7260)
@@ -80,6 +77,15 @@ def squash_times(world: World) -> None:
 def file_time(world: World) -> None:
     """5: a file written during the build; both are older than the epoch, so clamping does not reach them."""
     world.times[world.put("/etc/motd", "welcome\n")] = EPOCH - 5000 + 60 * world.side
+
+
+def capability(world: World) -> None:
+    """§2, 5: attributes that `-no-xattrs` or a copy loses; another file keeps its own, so the tables stay."""
+    raw = bytes.fromhex("0100000200200000000000000000000000000000")
+    os.setxattr(world.put("/usr/bin/kept", b"\x7fELF1"), "security.capability", raw)
+    lost = world.put("/usr/bin/ping", b"\x7fELF2")
+    if not world.side:
+        os.setxattr(lost, "security.capability", raw)
 
 
 # §2, 6 to 11: the ISO
@@ -161,6 +167,7 @@ SILVERMETAL: dict[str, Case] = {
     ),
     "gpt-guid": guid,
     "mbr-disk-signature": mbr_id,
+    "xattrs": capability,
 }
 
 
@@ -281,59 +288,24 @@ def _application_use(side: int) -> object:
 
 
 # reproducible-builds.org: further classes, each in a place that no catalogue path knows
-def _zip(when: int, order: tuple[str, ...]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name in order:
-            archive.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, when)), name * 50)
-    return out.getvalue()
-
-
-def _tar(when: int, order: tuple[str, ...] = ("m", "n")) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name in order:
-            info = tarfile.TarInfo(name)
-            info.mtime, info.size = when, 50
-            archive.addfile(info, io.BytesIO(name.encode() * 50))
-    return out.getvalue()
-
-
-def _ar(when: int) -> bytes:
-    return b"!<arch>\n" + f"{'m.o/':16}{when:<12}{'0':6}{'0':6}{'100644':8}{'10':10}`\n".encode() + b"0123456789"
-
-
-def _elf(build_id: bytes, code: bytes = b"\x90" * 400) -> bytes:
-    return b"\x7fELF" + bytes(60) + b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0" + build_id + code
-
-
-def _pe(when: int) -> bytes:
-    head = b"MZ" + bytes(58) + struct.pack("<I", 64)
-    return head + b"PE\0\0" + struct.pack("<HHI", 0x8664, 3, when) + bytes(200)
-
-
-def _gz(data: bytes, when: int, compresslevel: int = 9) -> bytes:
-    return gzip.compress(data, compresslevel, mtime=when)
-
-
 OPT = "/opt/app"
 LONG = b"".join(b"row %d of many\n" % (i * i) for i in range(3000))
 FURTHER: dict[str, Case] = {
     "host-name": text("/etc/issue", f"Built on {HOSTS[0]}\n", f"Built on {HOSTS[1]}\n"),
-    "gzip-header": text(f"{OPT}/a.gz", _gz(b"same\n", EPOCH), _gz(b"same\n", EPOCH + 5)),
-    "compressor-level": text(f"{OPT}/b.gz", _gz(LONG, 0, 1), _gz(LONG, 0, 9)),
-    "zip-dates": text(f"{OPT}/a.jar", _zip(2, ("m", "n")), _zip(4, ("m", "n"))),
-    "archive-order": text(f"{OPT}/b.zip", _zip(2, ("m", "n")), _zip(2, ("n", "m"))),
-    "tar-dates": text(f"{OPT}/a.tar", _tar(EPOCH), _tar(EPOCH + 9)),
-    "ar-dates": text(f"{OPT}/liba.a", _ar(EPOCH), _ar(EPOCH + 9)),
+    "gzip-header": text(f"{OPT}/a.gz", gz_(b"same\n", EPOCH), gz_(b"same\n", EPOCH + 5)),
+    "compressor-level": text(f"{OPT}/b.gz", gz_(LONG, 0, 1), gz_(LONG, 0, 9)),
+    "zip-dates": text(f"{OPT}/a.jar", zip_(2, ("m", "n")), zip_(4, ("m", "n"))),
+    "archive-order": text(f"{OPT}/b.zip", zip_(2, ("m", "n")), zip_(2, ("n", "m"))),
+    "tar-dates": text(f"{OPT}/a.tar", tar_(EPOCH), tar_(EPOCH + 9)),
+    "ar-dates": text(f"{OPT}/liba.a", ar_(EPOCH), ar_(EPOCH + 9)),
     "pyc-header": text(
         f"{OPT}/m.pyc",
         b"\xa7\r\r\n\0\0\0\0" + struct.pack("<II", EPOCH, 9) + b"code",
         b"\xa7\r\r\n\0\0\0\0" + struct.pack("<II", EPOCH + 3, 9) + b"code",
     ),
-    "elf-build-id": text(f"{OPT}/prog", _elf(_noise(31, 20)), _elf(_noise(32, 20))),
-    "elf-code": text(f"{OPT}/prog2", _elf(bytes(20), _noise(33, 400)), _elf(bytes(20), _noise(34, 400))),
-    "pe-date": text("EFI/tool.bin", _pe(EPOCH), _pe(EPOCH + 77), "efi"),
+    "elf-build-id": text(f"{OPT}/prog", elf_(_noise(31, 20)), elf_(_noise(32, 20))),
+    "elf-code": text(f"{OPT}/prog2", elf_(bytes(20), _noise(33, 400)), elf_(bytes(20), _noise(34, 400))),
+    "pe-date": text("EFI/tool.bin", pe_(EPOCH), pe_(EPOCH + 77), "efi"),
     "build-path": text(f"{OPT}/config.h", '#define SRC "/build/app-Xa1/src"\n', '#define SRC "/build/app-Yb2/src"\n'),
     "kernel-release": text(f"{OPT}/uname", "built under 6.1.0-31-amd64\n", "built under 6.12.9-1-cloud-amd64\n"),
     "elapsed": text(f"{OPT}/report", "done in 12 seconds\n", "done in 15 seconds\n"),
@@ -371,7 +343,39 @@ FURTHER: dict[str, Case] = {
     "initrd-hostonly": only_b("/lib/hardware.ko", tree="initrd"),
     "initrd-owner-mode": lambda w: w.put("/bin/helper", "h\n", "initrd").chmod(0o700 if w.side else 0o755),
     "iso-application-id": lambda w: w.xorriso.extend(["-application_id", f"XORRISO-1.5.{w.side}"]),
-    "archive-member": text(f"{OPT}/c.tar", _tar(EPOCH, ("m", "n")), _tar(EPOCH, ("m", "o"))),
+    "archive-member": text(f"{OPT}/c.tar", tar_(EPOCH, ("m", "n")), tar_(EPOCH, ("m", "o"))),
+}
+
+
+def _write(at: int, data: bytes) -> object:
+    def patch(image: Path) -> None:
+        with image.open("r+b") as file:
+            file.seek(at)
+            file.write(data)
+
+    return patch
+
+
+def _write_at_field(name: str, data: bytes) -> object:
+    def patch(image: Path) -> None:
+        from silvermetal_explain.image.opening import open_iso
+        from silvermetal_explain.image.source import FileSource
+        from silvermetal_explain.limits import Limits
+
+        field = next(f for f in open_iso(FileSource(image), Limits()).fields if f.name == name)
+        _write(field.offset, data)(image)  # type: ignore[operator]
+
+    return patch
+
+
+# What a tool or a hand left in the wrapper, outside of all files
+FURTHER |= {
+    "mbr-boot-code": lambda w: w.after.append(_write(300, bytes([0x90 + w.side]))),
+    "iso-system-area": lambda w: w.after.append(_write(41_000, b"left over %d" % w.side)),
+    "boot-catalogue": lambda w: w.after.append(_write_at_field("boot catalogue: identifier", b"tool %d" % w.side)),
+    "iso-descriptor-other": lambda w: w.after.append(_write(32768 + 7, bytes([w.side]))),  # volume flags
+    "grub-marker": lambda w: w.put(f".disk/{_uuid(w.side, 'd')}.uuid", "x\n", "iso") and None,
+    "fat-other": lambda w: w.fat_after.append(_write(100, bytes([0x90 + w.side]))),  # boot code
 }
 
 ALL: dict[str, Case] = {**SILVERMETAL, **DERIVATIVE_MAKER, **FURTHER}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import random
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,16 @@ from click.testing import CliRunner
 from silvermetal_explain.causes import catalogue
 from silvermetal_explain.cli import diff_command
 
+from .alone import ALONE
 from .catalogue import ALL, DERIVATIVE_MAKER, FURTHER, SILVERMETAL
+from .checklists import DERIVATIVE_MAKER_5, SILVERMETAL_2
 from .world import HOSTS, Case, build, missing
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(bool(missing()), reason=f"not installed: {', '.join(missing())}"),
 ]
+SUBSETS = int(os.environ.get("SILVERMETAL_CASES_SUBSETS", "6"))
 
 
 def diff(folder: Path, cases: list[Case]) -> dict[str, object]:
@@ -67,9 +72,9 @@ def test_without_a_planned_difference_the_two_images_are_the_same(tmp_path: Path
     assert diff(tmp_path / "again", [])["same"] is True
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [*ALL, *ALONE])
 def test_alone_it_is_named_and_nothing_else_is(name: str, tmp_path: Path) -> None:
-    document = diff(tmp_path, [ALL[name]])
+    document = diff(tmp_path, [{**ALL, **ALONE}[name]])
     found = told(document)
     assert set(found) == {name}, found
     assert document["todo"][0]["remedy"]  # type: ignore[index]
@@ -83,9 +88,18 @@ def test_all_together_in_one_pair_each_is_named_and_nothing_else_is(tmp_path: Pa
     assert len(document["todo"]) == len(ALL)  # type: ignore[arg-type]
 
 
-def test_the_catalogue_covers_both_lists_and_twenty_further_classes() -> None:
-    known = {c.id for c in catalogue()}
-    assert set(ALL) <= known
-    assert len(SILVERMETAL) >= 11
-    assert len(DERIVATIVE_MAKER) >= 35
-    assert len(FURTHER) >= 20
+@pytest.mark.parametrize("seed", range(SUBSETS))
+def test_of_any_few_together_each_is_named_and_nothing_else_is(seed: int, tmp_path: Path) -> None:
+    names = random.Random(seed).sample(sorted(ALL), 2 + seed % 12)
+    found = told(diff(tmp_path, [ALL[name] for name in names]))
+    assert set(found) == set(names), (sorted(names), found)
+
+
+def test_every_cause_of_the_catalogue_and_every_entry_of_both_lists_has_a_case() -> None:
+    assert {c.id for c in catalogue()} == set(ALL) | set(ALONE)
+    assert sorted(SILVERMETAL_2) == list(range(1, 13))
+    assert sorted(DERIVATIVE_MAKER_5) == list(range(1, 40))
+    shown = {name for names in (*SILVERMETAL_2.values(), *DERIVATIVE_MAKER_5.values()) for name in names}
+    assert shown <= set(ALL) | set(ALONE)
+    assert set(SILVERMETAL) | set(DERIVATIVE_MAKER) <= set(ALL)
+    assert len(set(FURTHER) - shown) >= 20

@@ -40,7 +40,10 @@ class World:
     initrd_order: Callable[[list[str]], list[str]] = sorted
     initrd_cpio: list[str] = field(default_factory=lambda: ["--reproducible", "-R", "0:0"])
     gzip_args: list[str] = field(default_factory=lambda: ["-n"])
+    initrd_packer: list[str] | None = None  # instead of gzip
+    fat_after: list[Callable[[Path], None]] = field(default_factory=list)
     xorriso: list[str] = field(default_factory=list)
+    xorriso_first: list[str] = field(default_factory=list)  # what must be said before a tree is mapped
     volume_date: str = DATE
     guid: str = "11111111222233334444555555555555"
     times: dict[Path, int] = field(default_factory=dict)  # files that keep a time of their own
@@ -135,7 +138,9 @@ def _initrd(world: World) -> None:
     plain = world.folder / "initrd.cpio"
     plain.write_bytes(packed)
     os.utime(plain, (EPOCH + 60 * world.side,) * 2)
-    (world.iso / "live/initrd.img").write_bytes(run("gzip", "-9", "-c", *world.gzip_args, str(plain)))
+    (world.iso / "live/initrd.img").write_bytes(
+        run(*(world.initrd_packer or ["gzip", "-9", "-c", *world.gzip_args]), str(plain))
+    )
 
 
 def _fat(world: World) -> None:
@@ -147,6 +152,8 @@ def _fat(world: World) -> None:
         run("mmd", "-i", str(image), f"::/{folder}", env=env)
     for name in sorted((str(p.relative_to(world.efi)) for p in world.efi.rglob("*.*")), reverse=world.vfat_reversed):
         run("mcopy", "-m", "-i", str(image), str(world.efi / name), f"::/{name}", env=env)
+    for hook in world.fat_after:
+        hook(image)
 
 
 def _squashfs(world: World) -> None:
@@ -176,6 +183,7 @@ def _iso(world: World) -> Path:
     epoch = f"={EPOCH}"
     run(
         "xorriso",
+        *world.xorriso_first,
         "-outdev",
         str(out),
         "-volid",

@@ -5,9 +5,11 @@ One state folder for the whole module: the first run is a first run, the others 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,11 +22,13 @@ from typing import Self
 import pytest
 
 from tests.support.damage import Checked
+from tests.support.engine import private_engine
 from tests.support.traces import left_since, traces
 
 ROOT = Path(__file__).resolve().parents[2]
 TAG = "v0.0.1-test"
 OUTPUT = ROOT / "output" / "demo" / TAG
+RELEASE = ROOT / "output" / "demo" / f"{TAG}-release"
 
 pytestmark = [
     pytest.mark.e2e,
@@ -36,7 +40,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield tmp_path_factory.mktemp("demo") / "state"
-    shutil.rmtree(OUTPUT, ignore_errors=True)
+    for folder in (OUTPUT, RELEASE):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Demo:
@@ -86,12 +91,59 @@ class Demo:
         os.killpg(self.process.pid, signal.SIGINT)
 
 
-def test_a_tag_two_hosts_two_isos_one_verdict(state: Path, tmp_path: Path) -> None:
+def outsider(
+    state: Path, command: str, *more: str | Path, engine: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`silvermetal verify-release` as the demo tells its user to call it, from the checkout."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("DOCKER_HOST", "BUILDER_IMAGE")}
+    if engine is not None:
+        environment["DOCKER_HOST"] = engine
+    program, *arguments = shlex.split(command)
+    return subprocess.run(
+        [ROOT / program, *arguments, "--state", state / "seen", *more],
+        cwd=ROOT,
+        env=environment | {"SILVERMETAL_STATE": str(state), "no_proxy": "*"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+
+
+def built_again(state: Path, command: str, repository: str, into: Path) -> Path:
+    """The release, checked and built again by an engine of the outsider's own, with the released builder image."""
+    (archive,) = (path for path in (state / "images").glob("*.tar") if path.with_suffix(".id").exists())
+    more = ("--rebuild", "--source", repository, "--rebuild-into", into, "--json")
+    with private_engine() as engine:
+        assert engine.docker("load", "-i", str(archive)).returncode == 0
+        done = outsider(state, command, *more, engine=engine.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(json.loads(done.stdout)["rebuilt"])
+
+
+def test_a_tag_two_hosts_two_isos_one_verdict_one_release(state: Path, tmp_path: Path) -> None:
     before = traces(state)
-    with Demo(state) as demo:
-        assert demo.end() == 0, demo.text
+    with Demo(state, "--release", "--keep") as demo:
+        demo.read_until("the master stays up")
         assert "REPRODUCED" in demo.text
         assert "I1" in demo.text, "one kernel: the level must be said, and be I1"
+        assert "a stand-in for Gitea" in demo.text
+        (page,) = re.findall(r"published on the stand-in: (http://\S+)", demo.text)
+        assert f"silvermetal verify-release {page} ended with 0" in demo.text
+        assert "everything in the release holds" in demo.text
+        (command,) = re.findall(r"check it yourself: (.*)", demo.text)
+        (repository,) = re.findall(r"repository (git://\S+) holds", demo.text)
+        again = built_again(state, command, repository, tmp_path / "again")
+        assert again.parent == tmp_path / "again"
+        demo.ctrl_c()
+        assert demo.end() == 0, demo.text
+    done = outsider(state, command)
+    assert done.returncode == 0, "what the demo left is checked without it: " + done.stderr
+    iso = next(RELEASE.glob("*.iso"))
+    assert iso.read_bytes() == again.read_bytes()
+    with iso.open("r+b") as stream:
+        stream.write(b"\1")
+    assert outsider(state, command).returncode == 8
     verdict = demo.text[demo.text.index("REPRODUCED") :]
     assert "host-a" in verdict
     assert "host-b" in verdict

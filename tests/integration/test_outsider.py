@@ -138,6 +138,17 @@ def test_a_release_holds_by_its_address(world: World) -> None:
     assert (code, told["ok"], told["outcome"], told["level"]) == (End.HOLDS, True, "REPRODUCED", 1), told
 
 
+def test_the_folder_of_static_files_holds_the_same_release(world: World) -> None:
+    shelf = world.publishing.service.folder / "shelf" / TAG
+    trusted = world.publishing.trusting("--state", str(world.path / "state"))
+    told = json.loads(run([f"{BIN}/silvermetal", "verify-release", str(shelf), *trusted, "--json"]))
+    assert told["ok"]
+    assert {p.name: p.read_bytes() for p in shelf.iterdir()} == {
+        n: world.bytes_of(n) for n in world.publishing.files(TAG)
+    }
+    assert {p.stat().st_mode & 0o777 for p in shelf.iterdir()} == {0o644}
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_was_changed_has_its_code(world: World, name: str) -> None:
     change, asked, end = BAD[name]

@@ -102,6 +102,10 @@ POINTS: dict[str, Callable[[Publishing, Path, str], bool]] = {
     "a draft": lambda publishing, record, tag: publishing.release(tag) is not None,
     "a first asset": lambda publishing, record, tag: bool((publishing.release(tag) or {}).get("assets")),
     "published": lambda publishing, record, tag: publishing.published(tag),
+    "the folder's copy begins": lambda publishing, record, tag: (
+        publishing.service.folder / "shelf" / f".{tag}.part"
+    ).exists(),
+    "in the folder": lambda publishing, record, tag: (publishing.service.folder / "shelf" / tag).exists(),
     "noted": lambda publishing, record, tag: (record / "release-url").exists(),
 }
 
@@ -131,6 +135,7 @@ def test_the_master_is_killed_and_the_release_is_one_and_whole(publishing: Publi
     running.wait_connected("host-a", "host-b")
     wait_until(lambda: publishing.published(tag), "the release", timeout=90, programs=[running.master])
     running.wait_idle(120)
+    assert running.builds_of("publish")[-1]["results"] == 0, publishing.said("publish")
     publishing.assert_whole(tag)
     for build in running.builds_of("publish")[before:]:
         assert build["results"] in (0, 5), publishing.said("publish")  # SUCCESS, or RETRY of the one that was killed

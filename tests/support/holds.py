@@ -4,7 +4,8 @@ Rules:
 
 - The master runs the product's code; the test's ``master.cfg`` only wraps it: at a place whose file ``hold/<place>``
   exists, the master writes ``hold/<place>.there`` and goes on when ``hold/<place>`` is gone.
-- Places are ``before-<Step>`` and ``after-<Step>`` for every step, ``before-append`` and ``before-note`` inside *record*.
+- Places are ``before-<Step>`` and ``after-<Step>`` for every step, ``before-append`` and ``before-note`` inside *record*,
+  ``before-gotChange`` in the scheduler of tags.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import time as _time
 from pathlib import Path as _Path
 import silvermetal_master.steps as _steps
 from silvermetal_master.build_store import BuildStore as _Store
+from silvermetal_master.tag_scheduler import TagScheduler as _Tags
 from silvermetal_proof.ledger import Ledger as _Ledger
+from twisted.internet import defer as _defer
 from twisted.internet import reactor as _reactor, task as _task
 
 _HOLD = _Path("hold").resolve()
@@ -34,18 +37,19 @@ def _there(place):
     return True
 
 
-def _step(cls):
-    original = cls.run
+def _step(cls, name="run"):
+    original = getattr(cls, name)
+    place = cls.__name__ if name == "run" else name
 
-    async def run(self):
-        while _there(f"before-{cls.__name__}"):
+    async def run(self, *args):
+        while _there(f"before-{place}"):
             await _task.deferLater(_reactor, 0.05, lambda: None)
-        result = await original(self)
-        while _there(f"after-{cls.__name__}"):
+        result = await original(self, *args)
+        while _there(f"after-{place}"):
             await _task.deferLater(_reactor, 0.05, lambda: None)
         return result
 
-    cls.run = run
+    setattr(cls, name, run if name == "run" else lambda self, *args: _defer.ensureDeferred(run(self, *args)))
 
 
 def _call(cls, name):
@@ -63,6 +67,7 @@ if not hasattr(_steps, "held_by_a_test"):
     _steps.held_by_a_test = True
     for _name in ("Pin", "FanOut", "Handover", "Preflight", "Build", "Attest", "CollectStatement", "Judge", "Record"):
         _step(getattr(_steps, _name))
+    _step(_Tags, "gotChange")
     _call(_Ledger, "append")
     _call(_Store, "note")
 """

@@ -31,6 +31,8 @@ from tests.support.service import BIN, RECIPE, Service, TinyWorker
 ORIGIN = "silvermetal/ledger"
 PASSWORD = "correct horse battery"
 OPERATOR = "olga"
+# DIVERGED names both digests instead: neither is the expected one.
+_SAYS_WHAT_WAS_ASKED = ("expected", "policy asks for", "same inputs, different bytes", "did not hash its ISO")
 
 
 @dataclass
@@ -95,6 +97,7 @@ class Hostile(Service):
         verdict = self.judge(tag, **attacks)
         told = "\n".join((verdict.summary, *verdict.reasons))
         assert verdict.outcome is outcome, told
+        assert any(word in told for word in _SAYS_WHAT_WAS_ASKED), f"expected and got are in it: {told}"
         assert [word for word in words if word not in told] == [], told
         self.wait_idle()
         newest = self.builds_of("verify")[-1]

@@ -79,9 +79,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(argv: Sequence[str], *, timeout: float = 60, input: str | None = None, **kwargs: object) -> str:
+def run(argv: Sequence[str], *, timeout: float = 60, input: str | None = None, ends: int = 0, **kwargs: object) -> str:
     """Run to the end and return standard output; a failure shows both outputs."""
     source = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, **source, **kwargs)  # type: ignore[call-overload]
-    assert done.returncode == 0, f"{' '.join(argv)} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == ends, f"{' '.join(argv)} ended {done.returncode}\n{done.stdout}\n{done.stderr}"
     return str(done.stdout)

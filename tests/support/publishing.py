@@ -47,6 +47,9 @@ class Publishing:
         for name, digest in listed.items():
             assert f"sha256:{hashlib.sha256(files[name]).hexdigest()}" == digest
         assert {"tiny.iso", "statement-host-a.json", "statement-host-b.json", "ledger-proof.json"} <= set(files)
+        shelf = self.service.folder / "shelf"
+        assert {p.name: p.read_bytes() for p in (shelf / tag).iterdir()} == files
+        assert not list(shelf.glob(".*")), "nothing half-made beside it"
         verdict = self.service.verdict(tag)
         assert listed["tiny.iso"] == f"sha256:{verdict.iso_sha256}"
 
@@ -83,30 +86,35 @@ class Publishing:
         return [*argv, *more]
 
 
-def use_gitea(config: Path, gitea: Gitea, owner: str = "o", repository: str = "r") -> None:
+def use_gitea(config: Path, gitea: Gitea, owner: str = "o", repository: str = "r", *, more: str = "") -> None:
     """Let the settings in ``config`` name a server, with its token."""
     settings = config / "master.toml"
     table = f'[gitea]\nurl = "{gitea.url}"\nowner = "{owner}"\nrepository = "{repository}"\n'
-    settings.write_text(f'{settings.read_text()}\n{table}receive = "127.0.0.1:{free_port()}"\n')
+    settings.write_text(f'{settings.read_text()}\n{table}receive = "127.0.0.1:{free_port()}"\n{more}')
     token = config / "secrets" / "gitea-token"
     token.touch(mode=0o600)
     token.write_text(TOKEN)
 
 
 @contextlib.contextmanager
-def publishing_service(folder: Path, engine: tuple[str, str]) -> Iterator[Publishing]:
-    """A running service with two hosts, a Gitea and an operator; ended at the end."""
+def publishing_service(
+    folder: Path, engine: tuple[str, str], *, gitea: Gitea | None = None, before: str = "", **policy: int
+) -> Iterator[Publishing]:
+    """A running service with two hosts, a Gitea and an operator; ended at the end. ``before`` is put before workers."""
     lacking = missing_for_service()
     if lacking is not None:
         pytest.skip(f"this machine lacks {lacking}")
     running = Service(folder, free_port(), free_port(), *engine)
-    running.write_settings(["host-a", "host-b"])
-    with Gitea() as gitea:
-        use_gitea(running.config, gitea)
+    running.write_settings(["host-a", "host-b"], **policy)
+    with gitea or Gitea() as gitea:
+        use_gitea(running.config, gitea, more=f'[release]\nfolder = "{folder / "shelf"}"\n')
         run([f"{BIN}/silvermetal-master", "operator", str(running.config), OPERATOR], input=PASSWORD + "\n")
         running.make_repository()
         try:
-            running.start()
+            running.start_master()
+            for worker in running.workers.values():
+                worker.start(before)
+            running.wait_connected(*running.workers)
             yield Publishing(running, gitea)
         finally:
             running.stop()

@@ -23,16 +23,18 @@ from silvermetal_proof.errors import printable
 from silvermetal_proof.host import HostEvidence
 from silvermetal_proof.model import parse_time
 from silvermetal_proof.order import Order
-from silvermetal_proof.pins import PackageLock, parse_build_info
+from silvermetal_proof.pins import SnapshotLock, parse_build_info, read_lock
 from silvermetal_proof.pins.build_info import MAX_BUILD_INFO_BYTES
 from silvermetal_proof.pins.lock import MAX_LOCK_BYTES
+from silvermetal_proof.pins.snapshot import DEPENDENCY as SNAPSHOT
 from silvermetal_proof.seal import seal
 from silvermetal_proof.statement import SigningKey, Statement, make_statement, sign
 from silvermetal_proof.statement.schema import Byproduct, Dependency, DigestSet, InternalParameters
+from silvermetal_proof.variation import Variation
 
 from silvermetal_worker.artefact import Found, look_at
 from silvermetal_worker.audit import REPORT_FILE
-from silvermetal_worker.build import TIMES_FILE
+from silvermetal_worker.build import APPLIED_FILE, TIMES_FILE
 from silvermetal_worker.engine import ContainerEngine
 from silvermetal_worker.errors import WorkerError
 from silvermetal_worker.host import gather
@@ -91,9 +93,14 @@ def dependencies(checkout: Path, image_id: str, lock: bytes, image_digest: str |
         ["git", "-c", "safe.directory=*", "submodule", "status", "--recursive"], timeout=300, cwd=checkout
     )
     for line in submodules.splitlines():
+        if line.startswith("-"):
+            continue  # not fetched, so the build has not used it
         commit, path = line[1:].split(maxsplit=2)[:2]
         found.append(Dependency(name=f"submodule {path}", digest=DigestSet(git_commit=commit)))
-    for package in PackageLock.read(lock).packages:
+    locked = read_lock(lock)
+    if isinstance(locked, SnapshotLock):
+        return (*found, Dependency(name=SNAPSHOT, version=locked.value))
+    for package in locked.packages:
         found.append(
             Dependency(
                 name=f"package {package.name}:{package.architecture}",
@@ -119,6 +126,14 @@ def byproducts(output: Output) -> tuple[Byproduct, ...]:
     return tuple(Byproduct(name=name, digest=DigestSet(sha256=digest)) for name, digest in digests.items())
 
 
+def applied(order: Order, output: Path) -> Variation | None:
+    """The variation that was in effect. :raises WorkerError: when one was ordered and nothing says so."""
+    if not order.variation:
+        return None
+    values = json.loads(_bounded(output.parent / APPLIED_FILE, 4096))
+    return Variation.of_arguments(f"{name}={value}" for name, value in values.items())
+
+
 def compose(
     order: Order,
     output: Output,
@@ -127,6 +142,7 @@ def compose(
     found: Found,
     evidence: HostEvidence,
     inputs: tuple[Dependency, ...],
+    variation: Variation | None = None,
 ) -> Statement:
     """Put the statement together from what was read back."""
     try:
@@ -144,6 +160,8 @@ def compose(
             evidence=evidence,
             nonce=order.nonce,
             byproducts=byproducts(output),
+            variation=variation,
+            attribution=order.attribution,
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -168,6 +186,7 @@ def attest(order: Order, settings: WorkerSettings, key: SigningKey, *, checkout:
         found=look_at(output.iso),
         evidence=gather(engine.facts(), started=started, finished=min(finished, datetime.now(UTC))),
         inputs=dependencies(checkout, engine.image_id(image), output.lock, engine.image_digest(image)),
+        variation=applied(order, folder),
     )
     envelope = sign(statement.encode(), key)
     return seal(envelope, public_hex=order.seal_key, build=order.build, host=order.host)

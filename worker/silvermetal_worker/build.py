@@ -4,6 +4,8 @@ Rules:
 
 - What is built is what was ordered: the checkout must be clean and at the ordered commit.
 - The environment is made anew: nothing of the worker's own reaches the build but PATH and HOME.
+- An ordered variation is applied by ``silvermetal-vary``, around ``build.sh``; what was in effect is kept for the
+  statement, and a host that cannot vary so does not build.
 - Times of the build are kept for the statement; the ISO's digest is looked at by nobody here.
 """
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from silvermetal_worker.process import output_of, run_to_log
 from silvermetal_worker.settings import WorkerSettings
 
 TIMES_FILE = "times.json"
+APPLIED_FILE = "variation.json"
 _GIT = ("git", "-c", "safe.directory=*")
 _MEANINGS = {
     2: "the call of build.sh is wrong",
@@ -44,11 +48,20 @@ def check_tree(checkout: Path, commit: str) -> None:
 
 def command(order: Order, settings: WorkerSettings, *, lock: Path, output: Path) -> list[str]:
     """The call of ``scripts/build.sh`` for this order on this host."""
-    argv = ["bash", "scripts/build.sh", "--recipe", order.recipe, "--lock", str(lock), "--output", str(output)]
+    argv = varied(order, "--applied", str(output.parent / APPLIED_FILE))
+    argv += ["bash", "scripts/build.sh", "--recipe", order.recipe, "--lock", str(lock), "--output", str(output)]
     argv += ["--store", settings.store]
     if settings.inject_host_name:
         argv += ["--inject-host-name", settings.inject_host_name]
     return argv
+
+
+def varied(order: Order, *options: str) -> list[str]:
+    """What stands before a command that runs under the order's variation; nothing where it has none."""
+    if not order.variation:
+        return []
+    program = str(Path(sys.executable).with_name("silvermetal-vary"))
+    return [program, *options, *order.variation.arguments, "--"]
 
 
 def environment(order: Order, settings: WorkerSettings) -> dict[str, str]:
@@ -73,12 +86,15 @@ def environment_of(settings: WorkerSettings, **values: str) -> dict[str, str]:
     }
     if settings.docker_host:
         env["DOCKER_HOST"] = settings.docker_host
+    if settings.snapshots:
+        env |= {"SILVERMETAL_SNAPSHOTS": settings.snapshots, "SILVERMETAL_NETWORK": settings.network}
     return env
 
 
 def build(order: Order, settings: WorkerSettings, *, checkout: Path, lock: Path, output: Path) -> None:
     """Run the build and write its times beside ``output``. :raises WorkerError: when it does not end well."""
     check_tree(checkout, order.commit)
+    (output.parent / APPLIED_FILE).unlink(missing_ok=True)
     started = datetime.now(UTC)
     code = run_to_log(
         command(order, settings, lock=lock, output=output),

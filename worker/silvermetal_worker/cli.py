@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -65,6 +66,7 @@ def main() -> None:
 @click.option("--master", required=True, metavar="HOST:PORT", help="The master's worker port.")
 @click.option("--store", required=True, help="Package store, an absolute path.")
 @click.option("--docker-host", default="", help="The engine's address; default: the engine's own.")
+@click.option("--snapshots", default="", metavar="URL", help="Where this host finds Debian's snapshots.")
 @click.option("--inject-host-name", default="", metavar="FILE", help="Rehearsal: write the host's name into FILE.")
 @_ends_cleanly
 def init(directory: Path, **values: str) -> None:
@@ -246,7 +248,13 @@ def attest(order_file: Path, output: Path, statement: Path) -> None:
     order = _read_order(order_file)
     sealed = make(order, directory.settings, directory.signing_key(), checkout=Path.cwd(), folder=output.resolve())
     write_durably(statement.resolve(), sealed, replace=True)
-    keep(output.resolve(), directory.artefacts, order.build, directory.settings.keep_artefacts)
+    if order.attribution is None:
+        bounds = directory.settings
+        limits = {"days": bounds.keep_days, "mebibytes": bounds.keep_mib}
+        keep(output.resolve(), directory.artefacts, order.build, bounds.keep_artefacts, **limits)
+    else:
+        # Evidence alone: it must not push out an ISO that is still to be explained or delivered.
+        shutil.rmtree(output.resolve())
     click.echo(f"statement of {order.host} for build {order.build}: signed and sealed, {len(sealed)} bytes")
 
 

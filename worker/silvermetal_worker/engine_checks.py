@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from silvermetal_proof.pins.pins import FROM_DOCKER
@@ -33,13 +33,16 @@ CACHE_SHARE = 10
 """A cache needs this part of the recipe's disk."""
 
 
-def probe(wanted: Wanted, settings: WorkerSettings, folder: Path) -> str:
-    """Run the probe container. :raises WorkerError: with what build.sh said."""
+def probe(wanted: Wanted, settings: WorkerSettings, folder: Path, before: Sequence[str] = ()) -> str:
+    """Run the probe container, after the words in ``before``. :raises WorkerError: with what build.sh said."""
     script = wanted.checkout / "scripts" / "build.sh"
     if "--probe" not in script.read_text(encoding="utf-8", errors="replace"):
+        if before:
+            output_of([*before, "true"], timeout=PROBE_SECONDS, cwd=wanted.checkout)
+            return "in effect"
         return "not made: build.sh of this commit has no --probe"
     with tempfile.TemporaryDirectory(dir=folder, prefix=".probe.") as place:
-        argv = ["bash", str(script), "--probe", "--recipe", wanted.recipe, "--store", settings.store]
+        argv = [*before, "bash", str(script), "--probe", "--recipe", wanted.recipe, "--store", settings.store]
         argv += ["--output", f"{place}/output"]
         env = environment_of(settings, BUILDER_IMAGE=wanted.image, SILVERMETAL_BUILD_TIMEOUT=str(PROBE_SECONDS))
         output_of(argv, timeout=PROBE_SECONDS + 60, cwd=wanted.checkout, env=env)

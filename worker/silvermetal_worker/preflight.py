@@ -3,6 +3,7 @@
 Rules:
 
 - One list for both: a build's first step asks it for an order, ``doctor`` for a checkout.
+- A variation that the order asks for is tried, all of it at once, around the probe container.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from silvermetal_proof.errors import printable
 from silvermetal_proof.order import Order
 
 from silvermetal_worker import checks as look
+from silvermetal_worker.build import varied
 from silvermetal_worker.checks import Check
 from silvermetal_worker.engine import check_credentials
-from silvermetal_worker.engine_checks import engine_checks
+from silvermetal_worker.engine_checks import engine_checks, probe
 from silvermetal_worker.settings import WorkerDirectory
 from silvermetal_worker.wanted import Wanted
 
@@ -68,4 +70,12 @@ def checks(
         yield look.clock(skew)
     if lock is not None:
         yield look.package_lock(lock, order.pins.lock)
-    yield from host_checks(Wanted.of_pins(order.pins, checkout), directory, pull=True)
+    wanted = Wanted.of_pins(order.pins, checkout)
+    yield from host_checks(wanted, directory, pull=True)
+    if order.variation:
+        yield look.of_error(
+            "variation",
+            " ".join(order.variation.arguments),
+            lambda: probe(wanted, directory.settings, directory.path, before=varied(order)),
+            f"mend it, or take the factor out of [variation.{host}] in the master's settings",
+        )

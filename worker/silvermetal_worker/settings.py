@@ -39,9 +39,15 @@ class WorkerSettings(Record):
     registry_auth: Line = ""
     """A file like Docker's config.json, mode 0400 or 0600, with what the registry of the builder image asks for."""
     snapshots: Line = ""
-    """Where this host finds snapshots of Debian, a URL; only a host that makes the builder image needs it."""
+    """Where this host finds snapshots of Debian, a URL; for the builder image and recipes of a snapshot."""
+    network: Annotated[str, Field(pattern=r"\A[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}\z")] = "bridge"
+    """The engine's network for recipes that fetch their packages while they build."""
     keep_artefacts: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many builds' ISOs stay on the host, the newest first."""
+    keep_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    """How long they stay, days; the newest stays."""
+    keep_mib: Annotated[int, Field(ge=1, le=2**30)] = 131072
+    """How much all of them may be, MiB; the newest stays."""
     inject_host_name: Line = ""
     """A file in the image that this worker writes its host's name into: a planned divergence, for rehearsals."""
 

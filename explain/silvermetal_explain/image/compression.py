@@ -142,6 +142,8 @@ def _members(name: str, pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
         while not member.eof:
             if member.needs_input and not data:
                 data = next(pieces, b"")
+                if not data and isinstance(member, _Lz4Legacy) and member.may_end:
+                    return
                 if not data:
                     raise Unreadable(f"got the end of the {name} stream after {total} bytes, expected its trailer")
             out = member.decompress(data, 1 << 20)
@@ -151,7 +153,7 @@ def _members(name: str, pieces: Iterator[bytes], limit: int) -> Iterator[bytes]:
                 raise LimitExceeded(f"a {name} stream: got more than {limit} bytes, at most that is allowed")
             if out:
                 yield out
-        data = member.unused_data
+        data = member.unused_data or b""  # lz4 says None for nothing
 
 
 class _Gzip:
@@ -185,6 +187,11 @@ class _Lz4Legacy:
         self._data, self._started = b"", False
         self.eof, self.needs_input, self.unused_data = False, True, b""
 
+    @property
+    def may_end(self) -> bool:
+        """The format has no trailer: it ends where its data ends, behind a whole block."""
+        return self._started and not self._data
+
     def decompress(self, data: bytes, _size: int) -> bytes:
         self._data += data
         if not self._started:
@@ -192,7 +199,6 @@ class _Lz4Legacy:
                 return b""
             self._data, self._started = self._data[4:], True
         if len(self._data) < 4:
-            self.eof = not data and not self._data
             return b""
         (length,) = struct.unpack_from("<I", self._data)
         if length == 0 or length > self.BLOCK * 2:

@@ -85,6 +85,22 @@ class GiteaClient:
         answer = await self._carry("POST asset", {"do": "upload", "url": where, "path": str(path)})
         _expect(answer["status"], 201, f"POST asset {name}", answer["said"].encode())
 
+    async def newest_status(self, commit: str, context: str) -> dict[str, Any] | None:
+        """The newest status of ``context`` on a commit, if there is one."""
+        for page in range(1, 1000):
+            query = urlencode({"sort": "highestindex", "page": page, "limit": PAGE})
+            part = await self._json("GET", f"/statuses/{quote(commit, safe='')}?{query}", 200)
+            found = [s for s in part or [] if s.get("context") == context]
+            if found:
+                return max(found, key=lambda s: int(s.get("id", 0)))
+            if not part:
+                return None
+        raise GiteaError("statuses: expected an end of the list, got a thousand pages")
+
+    async def create_status(self, commit: str, option: dict[str, str]) -> None:
+        """Add one status: ``state``, ``context``, ``description``, ``target_url``."""
+        await self._json("POST", f"/statuses/{quote(commit, safe='')}", 201, option)
+
     async def digest(self, asset: dict[str, Any]) -> str:
         """The SHA-256 of an asset, downloaded and hashed as it arrives, as ``sha256:<64 hex>``."""
         url = str(asset.get("browser_download_url", ""))

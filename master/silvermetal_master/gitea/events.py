@@ -8,6 +8,7 @@ Rules:
 - The raw body is read once, bounded, and its HMAC-SHA-256 compared in constant time before anything is parsed; a secret
   is mandatory, GET is refused.
 - Only a push of ``refs/tags/<name>`` that exists afterwards starts something; a branch of the same name is nothing.
+  Beside it a branch ``bump/…``, which `scripts/bump-pin` makes: it is verified, and never released.
 - A tag that was moved or deleted is a change of a category of its own, which people see and no scheduler takes; what a
   moved tag may become is the pin step's to say.
 - A delivery that came before (``X-Gitea-Delivery``) starts nothing again. That is kept in memory alone: a delivery that
@@ -32,7 +33,9 @@ MAX_DELIVERIES = 10_000
 TAG_CATEGORY = "tag"
 MOVED_CATEGORY = "tag-moved"
 DELETED_CATEGORY = "tag-deleted"
-_TAG = re.compile(r"\Arefs/tags/(?P<name>[A-Za-z0-9][A-Za-z0-9._/+-]{0,200})\Z")
+BUMP_CATEGORY = "pin-bump"
+_BUMP = re.compile(r"\Arefs/heads/bump/[A-Za-z0-9][A-Za-z0-9._/+-]{0,200}\Z")
+TAG_REF = re.compile(r"\Arefs/tags/(?P<name>[A-Za-z0-9][A-Za-z0-9._/+-]{0,200})\Z")
 _OBJECT = re.compile(r"\A[0-9a-f]{40}\Z")
 _NOTHING = "0" * 40
 
@@ -55,11 +58,12 @@ def changes_of(event: str, payload: Any, *, repository: str, tags: str) -> list[
     ref, after = payload.get("ref"), payload.get("after")
     if not isinstance(ref, str) or not isinstance(after, str) or not _OBJECT.match(after):
         raise ValueError("push event: expected `ref` and a 40-hex `after`")
-    match = _TAG.match(ref)
+    match = TAG_REF.match(ref)
     before = payload.get("before")
     if not isinstance(before, str) or not _OBJECT.match(before):
         before = _NOTHING
-    if match is None or not re.fullmatch(tags, match["name"]):
+    bump = _BUMP.match(ref) is not None and after != _NOTHING
+    if not bump and (match is None or not re.fullmatch(tags, match["name"])):
         return []
     pusher = payload.get("pusher")
     login = pusher.get("login") or pusher.get("name") if isinstance(pusher, dict) else payload.get("user_username")
@@ -71,6 +75,9 @@ def changes_of(event: str, payload: Any, *, repository: str, tags: str) -> list[
         "codebase": "",
         "project": "",
     }
+    if match is None:
+        said = f"{ref.removeprefix('refs/heads/')} was pushed: a change of a pin"
+        return [{**common, "comments": said, "revision": after, "category": BUMP_CATEGORY}]
     name = match["name"]
     if after == _NOTHING:
         said = f"tag {name} was deleted; it named {before}. Its verdict, where it has one, stays in the ledger"

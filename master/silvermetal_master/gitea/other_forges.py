@@ -83,7 +83,9 @@ class GitLabTags(GitLabHandler):
     def _process_change(
         self, payload: Any, user: Any, repo: Any, repo_url: Any, event: str, codebase: Any = None
     ) -> list[dict[str, Any]]:
-        if event != "tag_push":
+        # GitLab says which of the two it was by the event, too: one that does not fit its ref means nothing.
+        branch = isinstance(payload, dict) and str(payload.get("ref")).startswith("refs/heads/")
+        if event != ("push" if branch else "tag_push"):
             return []
         return changes_of("push", payload, repository=self.options["repository"], tags=self.options["tags"])
 

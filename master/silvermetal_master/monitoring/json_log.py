@@ -20,8 +20,8 @@ from zope.interface import implementer
 MAX_BYTES = 16384
 
 
-def line_of(event: LogEvent) -> str:
-    """One event as its line, without the end of line."""
+def line_of(event: LogEvent) -> str | None:
+    """One event as its line, without the end of line; None for one that says nothing, as Twisted's own log has it."""
     found: dict[str, Any] = {
         "time": datetime.fromtimestamp(event.get("log_time", 0.0), UTC).isoformat(timespec="milliseconds"),
         "level": getattr(event.get("log_level"), "name", "info"),
@@ -32,7 +32,7 @@ def line_of(event: LogEvent) -> str:
     if failure is not None:
         found["traceback"] = failure.getTraceback()[-MAX_BYTES:]
         found["text"] = found["text"] or failure.getErrorMessage()[:MAX_BYTES]
-    return json.dumps(found, sort_keys=True)
+    return json.dumps(found, sort_keys=True) if found["text"] else None
 
 
 @implementer(ILogObserver)
@@ -50,6 +50,8 @@ class JsonLog:
             line = json.dumps(
                 {"level": "error", "system": "log", "text": f"an event could not be told: {error!r:.500}"}
             )
+        if line is None:
+            return
         self._stream.write(f"{line}\n")
         self._stream.flush()
 

@@ -85,7 +85,7 @@ class BuilderImage(Rally, ResolvingStep):
             wanted = await deferToThread(self._look, ref, hint)
         except (PinningError, ProofError, OSError) as error:
             await self.say(f"cannot pin {ref}: {error}", str(error))
-            self.note_failure(ref, str(error))
+            await self.no_verdict(ref, str(error))
             return FAILURE
         if not wanted:
             made = self.images.made(self.key) if self.key else None
@@ -101,7 +101,7 @@ class BuilderImage(Rally, ResolvingStep):
         infra, why = await self._what_failed()
         said = f"{'INFRA: ' if infra else ''}no builder image: {why}"
         await self.say(said, said)
-        self.note_failure(ref, said)
+        await self.no_verdict(ref, said)
         return EXCEPTION if infra else FAILURE
 
     async def _what_failed(self) -> tuple[bool, str]:

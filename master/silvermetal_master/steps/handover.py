@@ -16,8 +16,9 @@ from buildbot.process import remotecommand
 from buildbot.process.remotetransfer import FileReader
 from buildbot.process.results import FAILURE, SUCCESS
 
-from silvermetal_master.build_store import NoSuchBuildError
-from silvermetal_master.steps.of_build import StepOfBuild
+from silvermetal_master.attribution import Round
+from silvermetal_master.build_store import BuildRecord, NoSuchBuildError
+from silvermetal_master.steps.of_build import ROUND_PROPERTY, StepOfBuild
 
 ORDER_FILE = "order.json"
 LOCK_FILE = "packages.lock"
@@ -55,15 +56,20 @@ class Handover(StepOfBuild):
             await self.runCommand(command)
             return not command.didFail()
 
+    def order(self, record: BuildRecord) -> Path:
+        """The path of this host's order. :raises NoSuchBuildError: when there is none for it."""
+        if record.judged:
+            raise NoSuchBuildError(f"build {record.id} is judged already: nothing that is built now can count")
+        order = record.file("orders/{host}.json", self.host)
+        if not order.exists():
+            raise NoSuchBuildError(f"build {record.id} did not ask host {self.host}")
+        return order
+
     async def run(self) -> int:
         """Hand over, or say why not."""
         try:
             record = self.record()
-            if record.judged:
-                raise NoSuchBuildError(f"build {record.id} is judged already: nothing that is built now can count")
-            order = record.file("orders/{host}.json", self.host)
-            if not order.exists():
-                raise NoSuchBuildError(f"build {record.id} did not ask host {self.host}")
+            order = self.order(record)
         except NoSuchBuildError as error:
             await self.say(f"no order for this host: {error}", str(error))
             return FAILURE
@@ -73,6 +79,14 @@ class Handover(StepOfBuild):
                 return FAILURE
         await self.say(f"order of {self.host} handed over")
         return SUCCESS
+
+
+class HandoverTrial(Handover):
+    """The order of a build that is made to explain a divergence, while its round is under way."""
+
+    def order(self, record: BuildRecord) -> Path:
+        """That round's order for this host."""
+        return Round(record, self.getProperty(ROUND_PROPERTY)).order_of(self.host)
 
 
 class HandoverWanted(Handover):

@@ -57,7 +57,7 @@ class Judge(JudgingStep):
         except (SettingsError, NoSuchBuildError, ProofError, OSError, ValueError) as error:
             # Whoever waits for this ref is told; a build that cannot be judged is never green.
             why = f"the build could not be judged: {printable(str(error), 1000)}"
-            self.note_failure(record.request.ref, why)
+            self.note_failure(record.request.ref, why, commit=record.request.commit, page=record.page)
             await self.say(why[:400], why)
             return FAILURE
         await self.say(f"{verdict.outcome}: {verdict.summary}"[:400])

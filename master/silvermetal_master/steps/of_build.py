@@ -9,10 +9,12 @@ Rules:
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from buildbot.process.buildstep import BuildStep
+from silvermetal_proof.model import format_time
 from twisted.python import log
 
 from silvermetal_master.build_store import BuildRecord, BuildStore, NoSuchBuildError
@@ -21,6 +23,9 @@ BUILD_PROPERTY = "silvermetal_build"
 """The property that names the build's record."""
 REQUESTS_PROPERTY = "silvermetal_requests"
 """The property that names the requests that the fan-out created: host to request id."""
+
+ROUND_PROPERTY = "silvermetal_round"
+"""The property that names a round of builds that explain a divergence."""
 
 NOTE_AGAIN_SECONDS = 10
 
@@ -49,9 +54,13 @@ class StepOfBuild(BuildStep):
         except NoSuchBuildError:
             return None
 
-    def note_failure(self, ref: str, why: str) -> None:
-        """Note why ``ref`` has no verdict; where nothing can be written now, as soon as it can be."""
-        _note_when_possible(self.master.reactor, self.store, ref, why)
+    def note_failure(self, ref: str, why: str, *, commit: str | None = None, page: str = "") -> None:
+        """Note why ``ref`` has no verdict; where nothing can be written now, as soon as it can be.
+
+        ``commit``, where it is known, and ``page``, where people see it, are for those who are told.
+        """
+        entry = {"failed": why, "at": format_time(datetime.now(UTC)), "page": page}
+        _note_when_possible(self.master.reactor, self.store, ref, entry | ({"commit": commit} if commit else {}))
 
     async def say(self, sentence: str, details: str = "") -> None:
         """Make ``sentence`` the step's text, and keep ``details`` in a log."""
@@ -64,10 +73,10 @@ class StepOfBuild(BuildStep):
         return {"step": self.said} if self.said else super().getResultSummary()
 
 
-def _note_when_possible(reactor: Any, store: BuildStore, ref: str, why: str) -> None:
+def _note_when_possible(reactor: Any, store: BuildStore, ref: str, entry: dict[str, str]) -> None:
     """Neither a full disk nor a lack of descriptors may hide the step's sentence or leave the ref without an end."""
     try:
-        store.note(ref, {"failed": why})
+        store.note(ref, entry)
     except OSError as error:
-        log.msg(f"{ref}: expected to note {why!r}, got {error}; trying again in {NOTE_AGAIN_SECONDS} s")
-        reactor.callLater(NOTE_AGAIN_SECONDS, _note_when_possible, reactor, store, ref, why)
+        log.msg(f"{ref}: expected to note {entry['failed']!r}, got {error}; trying again in {NOTE_AGAIN_SECONDS} s")
+        reactor.callLater(NOTE_AGAIN_SECONDS, _note_when_possible, reactor, store, ref, entry)

@@ -4,7 +4,7 @@ Rules:
 
 - The revision that came with the event is a hint; the step resolves the ref itself and writes the full commit into the
   property ``revision`` that everything after it uses.
-- How a ref becomes a commit is :mod:`resolving`'s; who signed a tag is kept in the build's record (``tag.json``).
+- How a ref becomes a commit is :mod:`resolving`'s; who signed a tag stands in what is asked and in the verdict.
 - An image that the commit leaves to ``docker/`` was made by the step before, and is pinned by its digest here.
 - One nonce a host, 32 random bytes, new for every build.
 """
@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from buildbot.process.results import FAILURE, SUCCESS
-from silvermetal_proof import canonical
+from silvermetal_proof import ProofError
+from silvermetal_proof.variation import Variation
+from silvermetal_proof.verdict import TagSeen
 from twisted.internet.threads import deferToThread
 
-from silvermetal_master.build_store import BuildRecord
 from silvermetal_master.enrolments import revoked_since
 from silvermetal_master.errors import PinningError
 from silvermetal_master.image_store import ImageStore, key_of
-from silvermetal_master.pinning import Mirror, Pinned, pin
+from silvermetal_master.mirror import Mirror
+from silvermetal_master.pinning import Pinned, pin
 from silvermetal_master.settings import entry_file
 from silvermetal_master.steps.of_build import BUILD_PROPERTY
 from silvermetal_master.steps.resolving import ResolvingStep
-from silvermetal_master.tag_signature import TagFacts
 
 
 class Pin(ResolvingStep):
@@ -43,6 +44,7 @@ class Pin(ResolvingStep):
         recipe: str,
         workers: dict[str, str],
         build_timeout: int,
+        variations: dict[str, dict[str, Any]] | None = None,
         config: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -50,6 +52,7 @@ class Pin(ResolvingStep):
         self.recipe = recipe
         self.workers = workers
         self.build_timeout = build_timeout
+        self.variations = variations or {}
         self.config = config
 
     def _asked(self) -> dict[str, str]:
@@ -59,7 +62,7 @@ class Pin(ResolvingStep):
         folder = Path(self.config)
         return {h: w for h, w in self.workers.items() if revoked_since(entry_file(folder, h)) is None}
 
-    def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagFacts | None]:
+    def _pin(self, build: str, ref: str, hint: str | None) -> tuple[Pinned, TagSeen | None]:
         """All of it, on a thread."""
         commit, mirror, tag = self.resolve(ref, hint)
         folder = self.store.folder(build)
@@ -85,6 +88,7 @@ class Pin(ResolvingStep):
             hint = self.hint()
             pinned, tag = await deferToThread(self._pin, build, ref, hint)
             workers = self._asked()
+            page = await self.build.getUrl()
             nonces = {host: secrets.token_hex(32) for host in workers}
             await deferToThread(
                 self.store.open_build,
@@ -94,23 +98,26 @@ class Pin(ResolvingStep):
                 workers=workers,
                 nonces=nonces,
                 timeout=self.build_timeout,
+                tag=tag,
+                page=page,
+                variations={
+                    h: Variation.from_plain(v, what=f"variation of {h}")
+                    for h, v in self.variations.items()
+                    if h in workers
+                },
             )
-            if tag is not None:
-                BuildRecord(self.store.path / "builds" / build).write("tag.json", canonical.encode(tag.plain()))
-        except (PinningError, OSError) as error:
+        except (PinningError, ProofError, OSError) as error:
             await self.say(f"cannot pin {ref}: {error}", str(error))
-            self.note_failure(ref, str(error))
+            await self.no_verdict(ref, str(error))
             return FAILURE
-        signed = ""
-        if tag is not None:
-            signed = f"; signed by {tag.signer} ({tag.signature} {tag.key})" if tag.signer else "; not signed"
+        signed = f"; {tag.told}" if tag is not None else ""
         self.setProperty(BUILD_PROPERTY, build, "pin")
         self.setProperty("commit", pinned.commit, "pin")
-        packages = pinned.lock.count(b'"sha256"')
         await self.say(
-            f"{ref} is commit {pinned.commit[:12]}; {packages} packages locked ({pinned.lock_origin}){signed}",
+            f"{ref} is commit {pinned.commit[:12]}; {pinned.inputs}{signed}",
             f"ref      {ref}\ncommit   {pinned.commit}\nrecipe   {self.recipe}\npins     {pinned.pins.digest}\n"
             f"image    {pinned.pins.builder_image}\nepoch    {pinned.pins.source_date_epoch}\n"
-            f"lock     {pinned.pins.lock} ({packages} packages, {pinned.lock_origin})\n",
+            f"lock     {pinned.pins.lock} ({pinned.inputs})\n"
+            + "".join(f"{path} {commit}\n" for path, commit in sorted(pinned.submodules.items())),
         )
         return SUCCESS

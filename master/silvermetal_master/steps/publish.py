@@ -1,4 +1,4 @@
-"""Steps of the builder ``publish``: *admit*, *fetch*, *assemble*, *release*; and *start-publish*, which starts it.
+"""Steps of the builder ``publish``: *admit*, *fetch*, *assemble*, *release*, *shelve*; *start-publish* starts it.
 
 Rules:
 
@@ -27,13 +27,24 @@ from silvermetal_master.gitea.client import GiteaClient, GiteaError
 from silvermetal_master.gitea.converge import converge
 from silvermetal_master.gitea.porter import LostError, Porter
 from silvermetal_master.publishing import Admitted
-from silvermetal_master.settings import GITEA_TOKEN, GiteaSettings, Settings, load
+from silvermetal_master.settings import GITEA_TOKEN, Settings, load
+from silvermetal_master.shelf import ShelfError, shelve
 from silvermetal_master.steps.of_build import StepOfBuild
 from silvermetal_master.steps.rally import Rally
 
 DELIVERY = "delivery.json"
 CHECK_SECONDS = 3600
-EXPECTED = (ProofError, NoSuchBuildError, PinningError, SettingsError, GiteaError, OSError, ValueError, RuntimeError)
+EXPECTED = (
+    ProofError,
+    NoSuchBuildError,
+    PinningError,
+    SettingsError,
+    GiteaError,
+    ShelfError,
+    OSError,
+    ValueError,
+    RuntimeError,
+)
 
 
 class _Publishing(StepOfBuild):
@@ -46,16 +57,13 @@ class _Publishing(StepOfBuild):
         super().__init__(**kwargs)
         self.config = config
 
-    def _settings(self) -> tuple[Settings, GiteaSettings]:
-        settings = load(Path(self.config), judging=True)
-        if settings.gitea is None:
-            raise SettingsError(f"{settings.folder / 'master.toml'}: gitea: expected a table, got none")
-        return settings, settings.gitea
+    def _settings(self) -> Settings:
+        return load(Path(self.config), judging=True)
 
     async def admitted(self) -> Admitted:
         """The build that is released, looked at again."""
         stamp = self.build.getSourceStamp("")
-        settings, _ = self._settings()
+        settings = self._settings()
         return await deferToThread(
             publishing.admitted, settings, self.store, self.record(), stamp.branch or "", stamp.revision or ""
         )
@@ -110,7 +118,7 @@ class Fetch(Rally, _Publishing):
     async def work(self) -> int:
         """Fetch, unless a checked ISO lies there."""
         this = await self.admitted()
-        settings, gitea = self._settings()
+        settings = self._settings()
         if this.iso.exists():
             await self.check_iso(this.iso, this)
             await self.say("the ISO lies here already, and is right")
@@ -120,10 +128,10 @@ class Fetch(Rally, _Publishing):
         token = secrets.token_hex(32)
         worker = next(h.worker for h in settings.hosts if h.host == host)
         receiver = await deferToThread(
-            delivery.open_receiver, settings, gitea, worker, token=token, target=incoming, size=this.size
+            delivery.open_receiver, settings, worker, token=token, target=incoming, size=this.size
         )
         try:
-            url = delivery.address(settings, gitea)
+            url = delivery.address(settings)
             order = {"build": this.record.id, "host": host, "token": token, "url": url}
             this.record.write(DELIVERY, json.dumps(order, sort_keys=True).encode(), secret=True)
             self.setProperty("silvermetal_build", this.record.id, "fetch")
@@ -146,7 +154,7 @@ class Fetch(Rally, _Publishing):
 
     def _host(self, hosts: list[str]) -> str:
         """One that agrees and is connected; else the first."""
-        settings, _ = self._settings()
+        settings = self._settings()
         names = {h.host: h.worker for h in settings.hosts}
         workers = self.master.workers.workers
         here = [h for h in hosts if (w := workers.get(names[h])) is not None and w.conn is not None]
@@ -166,7 +174,7 @@ class Assemble(_Publishing):
     async def work(self) -> int:
         """Assemble."""
         this = await self.admitted()
-        settings, _ = self._settings()
+        settings = self._settings()
         await self.check_iso(this.iso, this)
         assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
         await self.say(f"{len(assets)} files, listed and signed")
@@ -182,7 +190,10 @@ class Release(_Publishing):
     async def work(self) -> int:
         """Publish."""
         this = await self.admitted()
-        settings, gitea = self._settings()
+        settings = self._settings()
+        gitea = settings.gitea
+        if gitea is None:
+            raise SettingsError(f"{settings.folder / 'master.toml'}: gitea: expected a table, got none")
         await self.check_iso(this.iso, this)
         assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
         token = (settings.secrets / GITEA_TOKEN).read_text(encoding="utf-8").strip()
@@ -204,6 +215,28 @@ class Release(_Publishing):
         this.record.write("release-url", f"{url}\n".encode())
         await self.addURL("release", url)
         await self.say(f"published: {url}"[:400])
+        return SUCCESS
+
+
+class Shelve(_Publishing):
+    """Put the release into the folder of static files, whole or not at all."""
+
+    name = "shelve"
+    description = ["publishing in the folder"]
+
+    async def work(self) -> int:
+        """Shelve."""
+        this = await self.admitted()
+        settings = self._settings()
+        if settings.release is None:
+            raise SettingsError(f"{settings.folder / 'master.toml'}: release: expected a table, got none")
+        assets = await deferToThread(publishing.assemble, settings, Path(self.state), this)
+        porter = Porter(self.master.reactor)
+        try:
+            shelf = await shelve(porter, Path(settings.release.folder), this.verdict.ref, assets)
+        finally:
+            porter.close()
+        await self.say(f"published: {shelf}"[:400])
         return SUCCESS
 
 

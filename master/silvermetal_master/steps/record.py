@@ -51,7 +51,8 @@ class Record(StepOfBuild):
         try:
             index = await deferToThread(self._record, record)
         except (ProofError, SettingsError, OSError) as error:
-            self.note_failure(record.request.ref, f"the verdict could not be recorded: {error}")
+            why = f"the verdict could not be recorded: {error}"
+            self.note_failure(record.request.ref, why, commit=record.request.commit, page=record.page)
             await self.say(f"the verdict could not be recorded: {error}", str(error))
             return FAILURE
         await self.say(f"signed and recorded as entry {index} of the ledger")

@@ -4,8 +4,8 @@ Rules:
 
 - The revision that came with the event is a hint; a source stamp with a patch is refused (`try`): what is built is what
   is in the repository.
-- A tag that already has a verdict is never built at another commit; a tag's signature is checked as policy says, before
-  anything of the commit is read or run.
+- A tag that has a verdict, or that meant another commit when it was seen first, is never built at another commit.
+- A tag's signature is checked as policy says, before anything of the commit is read or run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from silvermetal_proof.verdict import TagSeen
+
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, resolve_ref
+from silvermetal_master.mirror import Mirror, resolve
 from silvermetal_master.steps.of_build import StepOfBuild
-from silvermetal_master.tag_signature import SignedTags, TagFacts, check_tag
+from silvermetal_master.tag_book import TagBook
+from silvermetal_master.tag_signature import SignedTags, check_tag
 
 
 class ResolvingStep(StepOfBuild):
@@ -34,6 +37,8 @@ class ResolvingStep(StepOfBuild):
         self.repository = repository
         self.signers = signers
         self.signed_tags = signed_tags
+        self.resolved: str | None = None
+        """The commit, as soon as it is known, of a tag that may still be refused."""
 
     def hint(self) -> str | None:
         """The revision that the event or a person named. :raises PinningError: when a patch came with it."""
@@ -41,6 +46,10 @@ class ResolvingStep(StepOfBuild):
         if stamp.patch is not None:
             raise PinningError("source stamp: expected a commit of the repository, got one with a patch")
         return stamp.revision or None
+
+    async def no_verdict(self, ref: str, why: str) -> None:
+        """Note why the ref has no verdict, for whoever waits and whoever is told."""
+        self.note_failure(ref, why, commit=self.resolved, page=await self.build.getUrl())
 
     def _refuse_moved(self, ref: str, commit: str) -> None:
         """A tag that has a verdict names its commit for ever. :raises PinningError: when it names another one now."""
@@ -54,12 +63,14 @@ class ResolvingStep(StepOfBuild):
                 "tag is not built; give the new commit a tag of its own"
             )
 
-    def resolve(self, ref: str, hint: str | None) -> tuple[str, Mirror, TagFacts | None]:
+    def resolve(self, ref: str, hint: str | None) -> tuple[str, Mirror, TagSeen | None]:
         """The commit, the mirror to read it in, and who signed the tag; on a thread. :raises PinningError: with why."""
         is_tag = ref.startswith("refs/tags/")
-        commit = resolve_ref(self.repository, ref, hint)
+        object_, commit = resolve(self.repository, ref, hint)
         if is_tag:
+            self.resolved = commit
             self._refuse_moved(ref, commit)
+            TagBook(Path(self.state)).check(ref, object_, commit)
         elif hint:
             commit = hint
         mirror = Mirror(Path(self.state) / "mirror.git", self.repository)

@@ -36,6 +36,15 @@ class End(IntEnum):
     NOT_REBUILT = 12
 
 
+CODES = (
+    "Exit codes: 0 holds, 1 another verdict than REPRODUCED, 2 usage, 3 a file cannot be read, "
+    "4 a signature or seal does not hold, 5 statements do not fit the verdict, 6 too few or not independent enough, "
+    "7 the ledger does not hold, 8 the ISO is another one, 9 another file is not what SHA256SUMS says, "
+    "10 a file could not be fetched, 11 built again it is another ISO, 12 it could not be built again."
+)
+"""What every command of this package says of its ends."""
+
+
 class Refused(click.ClickException):
     """A check that failed, about one file."""
 

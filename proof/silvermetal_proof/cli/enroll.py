@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from silvermetal_proof.cli.ends import End, Refused, end_of, finish, read, refuse
+from silvermetal_proof.cli.ends import CODES, End, Refused, end_of, finish, read, refuse
 from silvermetal_proof.errors import ProofError, printable
 from silvermetal_proof.host import HostEntry, sign_entry
 from silvermetal_proof.ledger.store import write_durably
@@ -55,7 +55,7 @@ def _signed(file: Path, key: Path, changes: dict[str, str]) -> HostEntry:
         raise Refused(end_of(error), key, str(error)) from None
 
 
-@click.command()
+@click.command(epilog=CODES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--key", type=click.Path(path_type=Path), required=True, help="The operator's key, of `silvermetal keygen`."

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
-from silvermetal_proof.cli.ends import End, Refused, refuse
+from silvermetal_proof.cli.ends import CODES, End, Refused, refuse
 from silvermetal_proof.statement import SigningKey
 
 
-@click.command()
+@click.command(epilog=CODES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def keygen(file: Path, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from silvermetal_proof.cli.ends import End, Refused, finish, read, refuse
+from silvermetal_proof.cli.ends import CODES, End, Refused, finish, read, refuse
 from silvermetal_proof.cli.ledger_folder import check_whole
 from silvermetal_proof.errors import LedgerError, ProofError
 from silvermetal_proof.ledger import Ledger, read_checkpoint, root_hash
@@ -24,7 +24,7 @@ def ledger() -> None:
     """The append-only log of verdicts."""
 
 
-@ledger.command("check")
+@ledger.command("check", epilog=CODES)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--origin", required=True, help="The log's name.")
 @click.option("--key", required=True, help="The master's public key, 64 hex digits.")

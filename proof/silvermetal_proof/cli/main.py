@@ -11,6 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
+from silvermetal_proof.cli.attribute import attribute
+from silvermetal_proof.cli.ends import CODES
 from silvermetal_proof.cli.enroll import enroll
 from silvermetal_proof.cli.keys import keygen
 from silvermetal_proof.cli.ledger import ledger
@@ -61,14 +63,11 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    epilog="Exit codes: 0 holds, 1 another verdict than REPRODUCED, 2 usage, 3 a file cannot be read, "
-    "4 a signature or seal does not hold, 5 statements do not fit the verdict, 6 too few or not independent enough, "
-    "7 the ledger does not hold, 8 the ISO is another one, 9 another file is not what SHA256SUMS says, "
-    "10 a file could not be fetched, 11 built again it is another ISO, 12 it could not be built again.",
+    epilog=f"{CODES} The commands that read images say their own.",
 )
 def main() -> None:
     """Check what was built, by whom, and whether it is the same everywhere."""
 
 
-for _command in (keygen, enroll, inspect, verify, ledger):
+for _command in (keygen, enroll, inspect, verify, ledger, attribute):
     main.add_command(_command)

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 
 from silvermetal_proof import canonical
-from silvermetal_proof.cli.ends import Refused, end_of, read, refuse
-from silvermetal_proof.errors import MalformedError, ProofError
+from silvermetal_proof.cli.ends import CODES, Refused, end_of, read, refuse
+from silvermetal_proof.errors import MalformedError, ProofError, printable
 from silvermetal_proof.statement import MAX_STATEMENT_BYTES, Statement
 from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES, parse, payload_of
 from silvermetal_proof.statement.render import evidence_lines
@@ -28,7 +28,8 @@ def _verdict_text(verdict: Verdict) -> str:
     for host in verdict.hosts:
         if host.evidence is not None:
             lines += [f"  the machine of {host.host}, by its own word", *evidence_lines(host.evidence)]
-    return "\n".join(lines) + "\n"
+    # Anyone may have written the file: what a terminal obeys stays out, whatever a line says.
+    return "".join(f"{printable(line, 4096)}\n" for line in "\n".join(lines).split("\n"))
 
 
 def _text(payload: bytes, plain: object) -> str:
@@ -43,7 +44,7 @@ def _text(payload: bytes, plain: object) -> str:
         return canonical.pretty(plain).decode()
 
 
-@click.command("inspect")
+@click.command("inspect", epilog=CODES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Only the payload, as JSON.")
 def inspect(file: Path, as_json: bool) -> None:

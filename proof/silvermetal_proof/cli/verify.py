@@ -25,7 +25,7 @@ from pathlib import Path
 import click
 
 from silvermetal_proof.cli.accounted import account
-from silvermetal_proof.cli.ends import End, Refused, end_of, finish, read, refuse
+from silvermetal_proof.cli.ends import CODES, End, Refused, end_of, finish, read, refuse
 from silvermetal_proof.cli.ledger_folder import check_entry, entry_file
 from silvermetal_proof.cli.progress import Watch, silent, watching
 from silvermetal_proof.digest import digests_of, sha256
@@ -254,7 +254,7 @@ def check_folder(
     return Checked(verdict, len(isos), tuple(unproven))
 
 
-@click.command("verify")
+@click.command("verify", epilog=CODES)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--keys", type=click.Path(path_type=Path), required=True, help="Folder of host entries (*.toml).")
 @click.option("--master-key", required=True, help="The master's public key, 64 hex digits.")

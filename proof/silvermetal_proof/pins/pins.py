@@ -5,22 +5,27 @@ Rules:
 - A builder image is a pin only by digest (``name@sha256:…`` or the image id ``sha256:…``); a tag names whatever it
   names today.
 - ``SOURCE_DATE_EPOCH`` is the commit's time unless ``config/source-date-epoch.env`` overrides it
-  (https://reproducible-builds.org/specs/source-date-epoch/: seconds, UTC).
+  (https://reproducible-builds.org/specs/source-date-epoch/: seconds, UTC). For a recipe of derivative-maker it is the
+  date of upstream's changelog, and a setting that says otherwise is refused.
 - All pins have one canonical digest, which statements and verdicts carry.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from silvermetal_proof.derivative_maker.epoch import check_epoch
+from silvermetal_proof.derivative_maker.settings import read_snapshot
 from silvermetal_proof.digest import sha256
+from silvermetal_proof.envfile import Setting, only, parse_env
 from silvermetal_proof.errors import MalformedError
-from silvermetal_proof.model import Line, Name, Record, Sha256
-from silvermetal_proof.pins.envfile import Setting, only, parse_env
+from silvermetal_proof.model import Commit, Line, Name, Record, Sha256
 from silvermetal_proof.pins.recipe import Recipe
+from silvermetal_proof.pins.snapshot import SnapshotLock, Timestamp
 
 _IMAGE = re.compile(r"\A(?:(?P<name>[a-z0-9][a-z0-9._:/-]{0,200})@)?(?P<digest>sha256:[0-9a-f]{64})\Z")
 FROM_DOCKER = "docker/"
@@ -40,7 +45,11 @@ class Pins(Record):
     source_date_epoch: Annotated[int, Field(ge=0, lt=MAX_EPOCH)]
     builder_image: Line
     lock: Sha256
-    """Digest of the package lock."""
+    """Digest of the package lock, or of the snapshot that stands in its place."""
+    snapshot: Timestamp | None = None
+    """The moment of Debian's archive that all packages come from, for a recipe without a package lock."""
+    derivative_maker: Commit | None = None
+    """The commit of derivative-maker, for a recipe that it makes."""
     settings: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=32768)]]
     """Every further setting of the recipe that decides bytes, as it stands in the file."""
 
@@ -79,13 +88,13 @@ def is_from_docker(image: bytes) -> bool:
     return setting is not None and setting.value == FROM_DOCKER
 
 
-def parse_epoch(data: bytes, name: str, commit_time: int) -> int:
-    """Return the epoch in seconds: what the file says, else the commit's time."""
+def asked_epoch(data: bytes, name: str) -> int | None:
+    """The epoch that the file asks for, in seconds; None when it leaves the choice. :raises MalformedError: else."""
     settings = parse_env(data, name)
     only(settings, frozenset({"SOURCE_DATE_EPOCH"}), name)
     setting = settings.get("SOURCE_DATE_EPOCH")
     if setting is None or not setting.value:
-        return commit_time
+        return None
     if not re.fullmatch(r"[0-9]{1,10}", setting.value) or int(setting.value) >= MAX_EPOCH:
         raise MalformedError(
             f"{setting.where}: SOURCE_DATE_EPOCH", expected=f"seconds since 1970 below {MAX_EPOCH}", got=setting.value
@@ -93,23 +102,61 @@ def parse_epoch(data: bytes, name: str, commit_time: int) -> int:
     return int(setting.value)
 
 
-def make_pins(*, recipe: Recipe, epoch: bytes, image: bytes, commit_time: int, lock: str) -> Pins:
+def parse_epoch(data: bytes, name: str, commit_time: int) -> int:
+    """Return the epoch in seconds: what the file says, else the commit's time."""
+    asked = asked_epoch(data, name)
+    return commit_time if asked is None else asked
+
+
+def snapshot_lock(recipe: Recipe, snapshot: bytes) -> SnapshotLock:
+    """What stands in a package lock's place, from ``config/snapshot-pin.env``. :raises MalformedError: at no pin."""
+    timestamp, suite = read_snapshot(snapshot)
+    value = {"version": 1, "architecture": recipe.architecture, "suite": suite, "snapshot": timestamp}
+    return SnapshotLock.from_plain(value, what="snapshot")
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What derivative-maker's own tree decides: its commit, and the date of its changelog in seconds since 1970."""
+
+    commit: str
+    epoch: int
+
+
+def make_pins(
+    *,
+    recipe: Recipe,
+    epoch: bytes,
+    image: bytes,
+    commit_time: int,
+    lock: str,
+    snapshot: bytes | None = None,
+    upstream: Upstream | None = None,
+) -> Pins:
     """Gather the pins of one build from the files at its commit.
 
-    ``epoch`` and ``image`` are the bytes of ``config/source-date-epoch.env`` and ``config/builder-image.env``;
-    ``commit_time`` is in seconds; ``lock`` is the lock's digest.
+    ``epoch``, ``image`` and ``snapshot`` are the bytes of ``source-date-epoch.env``, ``builder-image.env`` and
+    ``snapshot-pin.env`` in ``config/``; ``commit_time`` is in seconds; ``lock`` is the lock's digest. A recipe of
+    derivative-maker needs the last two.
     :raises MalformedError: with file and line of whatever is not a pin.
     """
+    epoch_name = "config/source-date-epoch.env"
     images = parse_env(image, _IMAGE_FILE)
     only(images, frozenset({"BUILDER_IMAGE"}), _IMAGE_FILE)
-    return Pins.from_plain(
-        {
-            "recipe": recipe.name,
-            "recipe_conf": recipe.digest,
-            "source_date_epoch": parse_epoch(epoch, "config/source-date-epoch.env", commit_time),
-            "builder_image": parse_image(images.get("BUILDER_IMAGE", Setting("", _IMAGE_FILE))),
-            "lock": lock,
-            "settings": recipe.settings,
-        },
-        what="pins",
-    )
+    values: dict[str, Any] = {
+        "recipe": recipe.name,
+        "recipe_conf": recipe.digest,
+        "source_date_epoch": parse_epoch(epoch, epoch_name, commit_time),
+        "builder_image": parse_image(images.get("BUILDER_IMAGE", Setting("", _IMAGE_FILE))),
+        "lock": lock,
+        "settings": recipe.settings,
+    }
+    if recipe.base:
+        if snapshot is None or upstream is None:
+            raise MalformedError(
+                f"recipe {recipe.name}", expected="a snapshot and a tree of derivative-maker", got="none"
+            )
+        values["snapshot"] = snapshot_lock(recipe, snapshot).snapshot
+        values["derivative_maker"] = upstream.commit
+        values["source_date_epoch"] = check_epoch(asked_epoch(epoch, epoch_name), upstream.epoch, epoch_name)
+    return Pins.from_plain(values, what="pins")

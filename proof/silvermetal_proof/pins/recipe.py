@@ -4,6 +4,8 @@ Rules:
 
 - The engine takes any recipe: it needs ``PACKAGES``, ``ARCHITECTURE``, ``ISO_SIZE_FLOOR`` and the host's floors; every
   other key belongs to the recipe and is pinned as it stands.
+- A recipe of derivative-maker has no ``PACKAGES``: its packages are those of a snapshot, and its file has a reader of
+  its own that refuses what it does not know.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from silvermetal_proof.derivative_maker.settings import is_base, read_conf
 from silvermetal_proof.digest import sha256
+from silvermetal_proof.envfile import Setting, parse_env
 from silvermetal_proof.errors import MalformedError
-from silvermetal_proof.pins.envfile import Setting, parse_env
 
 HOST_FLOORS = ("HOST_CORES", "HOST_MEMORY_MB", "HOST_DISK_MB")
 """What a host must have for the recipe: cores, and available memory and free disk in MiB."""
@@ -40,6 +43,11 @@ class Recipe:
     architecture: str
     size_floor: int
     settings: dict[str, str]
+
+    @property
+    def base(self) -> bool:
+        """Whether derivative-maker makes it, from a snapshot instead of a package lock."""
+        return not self.packages
 
 
 def _whole_number(setting: Setting, key: str) -> None:
@@ -69,12 +77,15 @@ def parse_recipe(data: bytes, name: str) -> Recipe:
         return settings[key].value if key in settings else default
 
     packages = tuple(value("PACKAGES", "").split())
-    if not packages:
+    base = is_base(settings)
+    if base:
+        read_conf(data)
+    elif not packages:
         raise MalformedError(f"{file}: PACKAGES", expected="the packages that the lock is resolved for", got="nothing")
     if "ISO_SIZE_FLOOR" in settings:
         _whole_number(settings["ISO_SIZE_FLOOR"], "ISO_SIZE_FLOOR")
     check_host_needs(settings)
-    architecture = value("ARCHITECTURE", "amd64")
+    architecture = value("DERIVATIVE_ARCHITECTURE" if base else "ARCHITECTURE", "amd64")
     if architecture not in ("amd64", "arm64"):
         raise MalformedError(f"{file}: ARCHITECTURE", expected="amd64 or arm64", got=architecture)
     return Recipe(

@@ -19,6 +19,7 @@ from pydantic import Field, StringConstraints
 from silvermetal_proof.digest import Measurement
 from silvermetal_proof.host.evidence import HostEvidence
 from silvermetal_proof.model import Commit, Hex64, Line, Name, Record, Sha256, Time
+from silvermetal_proof.variation import Variation
 
 STATEMENT_V1 = "https://in-toto.io/Statement/v1"
 PROVENANCE_V1 = "https://slsa.dev/provenance/v1"
@@ -136,6 +137,10 @@ class Predicate(Record):
     nonce: Annotated[Hex64, Field(alias="silvermetal_nonce")]
     keyed_digest: Annotated[Hex64, Field(alias="silvermetal_keyedDigest")]
     """HMAC-SHA-256 of the artefact under the nonce."""
+    variation: Annotated[Variation | None, Field(alias="silvermetal_variation")] = None
+    """What was varied on purpose, as the host found it in effect. It is no input: outside the pins by definition."""
+    attribution: Annotated[BuildId | None, Field(alias="silvermetal_attribution")] = None
+    """Made to explain this diverged build, and for no verdict."""
 
 
 class Statement(Record):
@@ -187,6 +192,8 @@ def make_statement(
     evidence: HostEvidence,
     nonce: str,
     byproducts: tuple[Byproduct, ...] = (),
+    variation: Variation | None = None,
+    attribution: str | None = None,
 ) -> Statement:
     """Put one worker's statement together."""
     return Statement(
@@ -215,6 +222,8 @@ def make_statement(
             evidence=evidence,
             nonce=nonce,
             keyed_digest=_hex(measured.keyed),
+            variation=variation or None,
+            attribution=attribution,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from silvermetal_proof.verdict.decide import decide
 from silvermetal_proof.verdict.drift import Drift, drift
-from silvermetal_proof.verdict.records import BuildRequest, HostResult, Outcome, Policy, Submission, Verdict
+from silvermetal_proof.verdict.records import BuildRequest, HostResult, Outcome, Policy, Submission, TagSeen, Verdict
 from silvermetal_proof.verdict.render import render
 from silvermetal_proof.verdict.vsa import VerifiedVerdict, sign_verdict, verify_verdict
 
@@ -13,6 +13,7 @@ __all__ = [
     "Outcome",
     "Policy",
     "Submission",
+    "TagSeen",
     "Verdict",
     "VerifiedVerdict",
     "decide",

@@ -50,6 +50,8 @@ def contradiction(
             pins=verdict.pins,
             expected_inputs={"commit": verdict.commit},
             nonces=nonces,
+            tag=verdict.tag,
+            variations={h: s.predicate.variation for h, (s, _) in statements.items() if s.predicate.variation},
         ),
         submissions=tuple(_submission(result, statements) for result in verdict.hosts),
         policy=verdict.policy.model_copy(update={"min_independence": max(1, claimed)}),

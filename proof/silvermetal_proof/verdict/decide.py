@@ -5,6 +5,7 @@ Rules:
 - INVALID before INCOMPLETE before INPUT_DRIFT before DIVERGED before NOT_INDEPENDENT before REPRODUCED.
 - A majority never makes a pass: any valid dissent is DIVERGED; with a majority the odd one out is named.
 - A host counts once, however often it answers; two different answers of one host are INVALID.
+- Builds that were made to explain a divergence are evidence for that alone: their only verdict is INVALID.
 - Nothing is counted that was not examined; a green build without a statement is an absent host.
 """
 
@@ -62,6 +63,7 @@ def decide(case: Case) -> Verdict:
         commit=request.commit,
         recipe=request.recipe,
         pins=request.pins,
+        tag=request.tag,
         policy=case.policy,
         hosts=tuple(e.result for e in examined),
         drift=finding.drifted,
@@ -90,11 +92,21 @@ def _once_each(submissions: Sequence[Submission]) -> list[Submission]:
 def _find(case: Case, examined: list[Examined]) -> _Finding:
     valid = [e for e in examined if e.statement is not None]
     return (
-        _invalid(examined)
+        _not_for_a_verdict(case)
+        or _invalid(examined)
         or _incomplete(case, examined, len(valid))
         or _input_drift(case, valid)
         or _diverged(valid)
         or _independent(case, valid)
+    )
+
+
+def _not_for_a_verdict(case: Case) -> _Finding | None:
+    if case.request.attribution is None:
+        return None
+    return _Finding(
+        Outcome.INVALID,
+        f"these builds were made to explain build {case.request.attribution}: expected builds made for a verdict",
     )
 
 

@@ -18,6 +18,7 @@ from silvermetal_proof.host.evidence import Observation
 from silvermetal_proof.model import parse_time
 from silvermetal_proof.statement.dsse import verify
 from silvermetal_proof.statement.schema import Statement
+from silvermetal_proof.variation import Variation
 from silvermetal_proof.verdict.records import BuildRequest, Case, HostResult, Submission
 
 _CHUNK = 4 * 1024 * 1024
@@ -67,6 +68,7 @@ def examine(case: Case, submission: Submission) -> Examined:
             tls_identity=observation.tls_identity if observation is not None else None,
             evidence=statement.predicate.evidence if statement else None,
             seconds=_seconds(observation),
+            variation=statement.predicate.variation if statement else None,
         ),
         statement=statement,
         entry=entry,
@@ -116,6 +118,9 @@ def _check_request(request: BuildRequest, host: str, entry: HostEntry, statement
         ("commit", request.commit, statement.external.commit),
         ("recipe", request.recipe, statement.external.recipe),
         ("pins", request.pins, statement.internal.pins),
+        # Evidence of an attribution never counts for a verdict, nor the other way round.
+        ("attribution", request.attribution or "none", predicate.attribution or "none"),
+        ("variation", _told(request.variations.get(host)), _told(predicate.variation)),
     )
     for name, expected, got in checks:
         if expected != got:
@@ -132,6 +137,10 @@ def _check_request(request: BuildRequest, host: str, entry: HostEntry, statement
             expected=f"{evidence.started} to {evidence.finished}",
             got=f"{metadata.started_on} to {metadata.finished_on}",
         )
+
+
+def _told(variation: Variation | None) -> str:
+    return " ".join(variation.arguments) if variation else "none"
 
 
 def _check_artefact(case: Case, host: str, statement: Statement) -> None:

@@ -18,6 +18,7 @@ from silvermetal_proof.host.enrolment import HostEntry, Operator
 from silvermetal_proof.host.evidence import HostEvidence, Observation
 from silvermetal_proof.model import Commit, Hex64, Line, Name, Record, Sha256, Time
 from silvermetal_proof.statement.schema import BuildId, FileName, Ref
+from silvermetal_proof.variation import Variation
 
 MAX_HOSTS = 16
 """More hosts than this in one build are refused by policy: subsets are enumerated for independence."""
@@ -47,6 +48,31 @@ class Policy(Record):
     """A release asks for the level; a development build is only warned."""
 
 
+class TagSeen(Record):
+    """What the master found of the tag that it built: the object that the ref named, and whose signature held."""
+
+    object: Commit
+    """The tag object of an annotated tag, the commit of a lightweight one."""
+    annotated: bool
+    signature: Literal["ssh", "openpgp"] | None = None
+    """None: no signature was asked for and none was checked."""
+    signer: Annotated[Line, Field(max_length=201)] | None = None
+    """The principal of an SSH key, the user id of an OpenPGP key, as the master's own settings name it."""
+    key: Annotated[Line, Field(max_length=100)] | None = None
+    """The key's fingerprint."""
+
+    @property
+    def told(self) -> str:
+        """A sentence for people."""
+        if self.signer is not None:
+            return f"signed by {self.signer} ({self.signature} key {self.key})"
+        return (
+            "an annotated tag without a signature that was checked"
+            if self.annotated
+            else "a lightweight tag, not signed"
+        )
+
+
 class BuildRequest(Record):
     """What the master asked of every host."""
 
@@ -60,6 +86,12 @@ class BuildRequest(Record):
     """Inputs that pins fix, by the names that :func:`silvermetal_proof.verdict.drift.inputs_of` gives."""
     nonces: dict[Name, Hex64]
     """Host to its own nonce."""
+    tag: TagSeen | None = None
+    """Only for a tag."""
+    variations: dict[Name, Variation] = {}
+    """Host to what it was asked to do otherwise; most do nothing."""
+    attribution: BuildId | None = None
+    """Set where a build is asked for to explain that one; a case about it has no verdict but INVALID."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +140,8 @@ class HostResult(Record):
     evidence: HostEvidence | None = None
     seconds: int | None = None
     """How long the host's build took, as the master saw it."""
+    variation: Variation | None = None
+    """What the host did otherwise on purpose."""
 
 
 class DriftedInput(Record):
@@ -132,6 +166,8 @@ class Verdict(Record):
     commit: Commit
     recipe: Name
     pins: Sha256
+    tag: TagSeen | None = None
+    """Of a tag: its object and who signed it."""
     policy: Policy
     hosts: tuple[HostResult, ...]
     drift: tuple[DriftedInput, ...] = ()

@@ -22,6 +22,7 @@ def _host(result: HostResult) -> list[str]:
     return [
         f"  {result.host}{peer}{time}, kernel {kernel}",
         f"    sha256:{result.iso_sha256}  {result.size} bytes  {result.iso}",
+        *([f"    varied on purpose: {' '.join(result.variation.arguments)}"] if result.variation else []),
     ]
 
 
@@ -33,6 +34,8 @@ def render(verdict: Verdict) -> str:
         f"  ref {verdict.ref}, commit {verdict.commit}, recipe {verdict.recipe}",
         f"  independence {level.name} ({level.meaning}), quorum {verdict.policy.quorum}, decided {verdict.decided}",
     ]
+    if verdict.tag is not None:
+        lines.append(f"  tag object {verdict.tag.object}, {printable(verdict.tag.told, 400)}")
     for result in verdict.hosts:
         lines += _host(result)
     lines += [f"  - {reason}" for reason in verdict.reasons]

@@ -1,4 +1,4 @@
-"""The release's way on a real Gitea: GITEA_URL, GITEA_TOKEN, GITEA_OWNER and GITEA_REPOSITORY name a server and an
+"""The ways of a release and of a commit status on a real Gitea: GITEA_URL, GITEA_TOKEN, GITEA_OWNER and GITEA_REPOSITORY name a server and an
 existing repository that may be written to; a release of a new tag is made there, and left there.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from silvermetal_master.gitea.client import GiteaClient
 from silvermetal_master.gitea.converge import Asset, converge
+from silvermetal_master.notices.channels import send_status
 
 with warnings.catch_warnings():
     from twisted.internet import reactor
@@ -50,3 +51,20 @@ class RealGitea(unittest.TestCase):
         (release,) = await client.releases(tag)
         assert release["draft"] is False
         assert sorted(a["name"] for a in release["assets"]) == sorted(self.assets)
+
+    async def test_a_status_is_made_once_and_said_again_makes_no_second(self) -> None:
+        url, token, owner, repository = (os.environ[name] for name in NAMES)
+        client = GiteaClient(reactor, url, owner, repository, token)
+        commit = (await client._json("GET", "/git/commits/main", 200))["sha"]
+        context = f"silvermetal/test/{secrets.token_hex(4)}"
+        for state in ("pending", "success"):
+            page = f"https://master.example.org/{state}"
+            payload = {"commit": commit, "state": state, "context": context, "description": state, "target_url": page}
+            numbers = []
+            for _ in range(2):
+                await send_status(client, payload)
+                newest = await client.newest_status(commit, context)
+                assert newest is not None
+                assert newest["status"] == state
+                numbers.append(newest["id"])
+            assert numbers[0] == numbers[1]

@@ -1,11 +1,11 @@
-"""A stand-in for Gitea's releases: the endpoints that we use, on a port of its own.
+"""A stand-in for Gitea's releases and commit statuses: the endpoints that we use, on a port of its own.
 
 Rules:
 
 - Every request and every answer is checked against Gitea's published description; what it does not have is kept in
   ``wrong``, which a test looks at, and answered by 400.
 - ``faults`` plays a server in trouble: ``error`` answers 502 and does nothing, ``lost`` does it and hangs up, ``half``
-  keeps half of an upload and hangs up.
+  keeps half of an upload and hangs up, ``silent`` does it and says nothing for ten seconds.
 - What is published anybody may read, below ``/<owner>/<repository>/releases/`` (:mod:`.public`); all else needs the token.
 """
 
@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.fakes.gitea.accounts import Accounts
 from tests.fakes.gitea.description import Description, NotDescribedError
 from tests.fakes.gitea.public import public
 
@@ -29,11 +30,19 @@ class Gitea:
         self.token = token
         self.releases: dict[int, dict[str, Any]] = {}
         self.files: dict[int, bytes] = {}
+        self.statuses: list[tuple[str, dict[str, Any]]] = []
+        """Commit and status, oldest first."""
         self.wrong: list[str] = []
         self.calls: list[str] = []
         self.faults: dict[int, str] = {}
         """Number of the call, from 0, to what goes wrong with it."""
+        self.down = False
+        """Answer 502 to everything."""
+        self.refuse: tuple[int, str] | None = None
+        """What uploads are answered with."""
         self.lock = threading.Lock()
+        self.accounts = Accounts()
+        self.over = threading.Event()
         self.description = Description()
         self._next = 1
         outer = self
@@ -50,6 +59,7 @@ class Gitea:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)
@@ -64,8 +74,18 @@ class Gitea:
         url = f"{self.url}/attachments/{number}"
         return {"id": number, "name": name, "size": len(data), "browser_download_url": url, "created_at": AT}
 
+    def body(self, headers: Any, stream: Any) -> Any:
+        """The bytes of a request; a bench has them elsewhere."""
+        return stream.read(int(headers.get("Content-Length") or 0))
+
+    def shown(self, number: int) -> tuple[bytes, dict[str, str]]:
+        """A file's bytes, and headers beside them."""
+        return self.files[number], {}
+
     def answer(self, method: str, path: str, query: dict[str, str], body: Any, raw: bytes) -> tuple[int, Any]:
         parts = [unquote(p) for p in path.split("/")[6:]]
+        if parts[:1] == ["statuses"]:
+            return self._statuses(method, parts[1], query, body)
         if parts[:1] != ["releases"]:
             return 404, {"message": "no such page"}
         if len(parts) == 1:
@@ -85,6 +105,25 @@ class Gitea:
             release["assets"] = [a for a in release["assets"] if a["id"] != int(parts[3])]
             return 204, None
         return 200, release["assets"]
+
+    def _statuses(self, method: str, commit: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        of_commit = [s for c, s in self.statuses if c == commit]
+        if method == "GET":
+            page, limit = int(query.get("page", 1)), int(query.get("limit", 30))
+            return 200, of_commit[::-1][(page - 1) * limit : page * limit]
+        if body["state"] not in ("pending", "success", "error", "failure", "warning"):
+            return 400, {"message": "no such state"}
+        number = self.number()
+        made = {
+            "id": number,
+            "status": body["state"],
+            "created_at": AT,
+            "updated_at": AT,
+            "url": f"{self.url}/s/{number}",
+        }
+        made |= {name: body.get(name, "") for name in ("context", "description", "target_url")}
+        self.statuses.append((commit, made))
+        return 201, made
 
     def _collection(self, method: str, repository: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         if method == "GET":
@@ -107,20 +146,36 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         gitea = self.gitea
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        raw = gitea.body(self.headers, self.rfile)
         address = urlsplit(self.path)
         query = dict(parse_qsl(address.query))
         kind = self.headers.get("Content-Type") or ""
+        fault = self._answer(gitea, address, query, kind, raw)
+        if fault == "silent":
+            gitea.over.wait(10)
+
+    def _answer(self, gitea: Gitea, address: Any, query: dict[str, str], kind: str, raw: Any) -> str:
+        """Do what is asked and answer it; returns what went wrong on the way."""
         with gitea.lock:
+            if (said := gitea.accounts.answer(self.command, address.path, query, raw, self.headers)) is not None:
+                self._send(*said)
+                return ""
             fault = gitea.faults.pop(len(gitea.calls), "")
             gitea.calls.append(f"{self.command} {address.path}")
             if self.headers.get("Authorization") != f"token {gitea.token}":
-                return self._send(*public(gitea.releases, gitea.files, self.command, address.path, self.headers))
-            if fault == "error":
-                return self._send(502, b"{}")
+                self._send(*public(gitea.releases, gitea.files, self.command, address.path, self.headers))
+                return fault
+            if gitea.refuse is not None and self.command == "POST" and address.path.endswith("/assets"):
+                status, message = gitea.refuse
+                self._send(status, json.dumps({"message": message}).encode())
+                return fault
+            if fault == "error" or gitea.down:
+                self._send(502, b"{}")
+                return fault
             if address.path.startswith("/attachments/"):
-                data = gitea.files[int(address.path.rpartition("/")[2])]
-                return self._hang_up() if fault else self._send(200, data)
+                number = int(address.path.rpartition("/")[2])
+                self._hang_up() if fault else self._send(200, *gitea.shown(number))
+                return fault
             body = json.loads(raw) if kind == "application/json" else None
             try:
                 gitea.description.check_request(self.command, address.path, query, kind, body)
@@ -130,10 +185,13 @@ class _Handler(BaseHTTPRequestHandler):
                 gitea.description.check_answer(self.command, address.path, status, answer)
             except NotDescribedError as error:
                 gitea.wrong.append(str(error))
-                return self._send(400, json.dumps({"message": str(error)}).encode())
+                self._send(400, json.dumps({"message": str(error)}).encode())
+                return fault
             if fault:
-                return self._hang_up()
-            return self._send(status, b"" if answer is None else json.dumps(answer).encode())
+                self._hang_up()
+            else:
+                self._send(status, b"" if answer is None else json.dumps(answer).encode())
+            return fault
 
     def _hang_up(self) -> None:
         self.close_connection = True

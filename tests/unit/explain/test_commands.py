@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import click
 import pytest
-from silvermetal_explain.auditing import audit_command, normalise_command
+from silvermetal_explain.auditing import audit_command
 from silvermetal_explain.cli import diff_command, excerpt_command, manifest_command, map_command
 from silvermetal_explain.manifest import VERSION
 
-from tests.cases.catalogue import ALL
-from tests.cases.world import EPOCH, build, run
+from tests.cases.catalogue import ALL, text
+from tests.cases.world import EPOCH, build
 
 INFO = f"EFFECTIVE_SOURCE_DATE_EPOCH={EPOCH}\nMKSQUASHFS_OPTIONS=-comp zstd -b 128K\nLC_ALL=C.UTF-8\n"
 
@@ -154,49 +155,13 @@ def test_the_audit_passes_a_clean_image_and_fails_each_lever_that_had_no_effect(
     }  # fmt: skip
 
 
-def test_a_leak_is_named_by_path_also_inside_compressed_files(tmp_path: Path) -> None:
-    import gzip
-
-    def leaks(world: object) -> None:
-        world.put("/usr/share/doc/x/changelog.gz", gzip.compress(b"built on wilma-builder today"))  # type: ignore[attr-defined]
-        world.put("/etc/wide", "wilma-builder".encode("utf-16-le"))  # type: ignore[attr-defined]
-        world.put("/lib/plain", "at wilma-builder\n", "initrd")  # type: ignore[attr-defined]
-
+def test_a_leak_is_named_by_path_and_a_word_that_is_too_short_is_refused(tmp_path: Path) -> None:
     (tmp_path / "BUILD_INFO").write_text(INFO)
-    image, out = build(tmp_path / "a", 0, [leaks]), tmp_path / "audit.json"
-    done = call(audit_command, image, "--build-info", tmp_path / "BUILD_INFO", "--leak", "wilma-builder", "--json", out)
-    assert done.exit_code == 1
-    found = {leak["path"] for leak in json.loads(out.read_text())["leaks"]}
-    squash = "live/filesystem.squashfs → "
-    assert found == {f"{squash}/usr/share/doc/x/changelog.gz", f"{squash}/etc/wide", "live/initrd.img → /lib/plain"}
-    assert call(audit_command, image, "--build-info", tmp_path / "BUILD_INFO", "--leak", "abc").exit_code == 2
-
-
-def test_normalise_gives_the_same_bytes_at_two_moments_and_keeps_the_rest(image: Path, tmp_path: Path) -> None:
-    new = tmp_path / "new"
-    new.write_text("another kernel\n")
-    outputs = []
-    for number, moment in enumerate((1_800_000_000, 1_900_000_000)):
-        import os
-
-        os.utime(new, (moment, moment))
-        new.chmod(0o600 if number else 0o755)
-        output = tmp_path / f"{number}.iso"
-        done = call(normalise_command, image, "-o", output, "--epoch", EPOCH, "--replace", f"/live/vmlinuz={new}")
-        assert done.exit_code == 0, done.output
-        outputs.append(output.read_bytes())
-        run("sleep", "1.1")  # another second of the clock, which must not show
-    assert outputs[0] == outputs[1]
-    assert b"another kernel" in outputs[0]
-
-
-def test_normalise_that_fails_leaves_nothing_and_touches_nothing(image: Path, tmp_path: Path) -> None:
-    before = image.read_bytes()
-    done = call(normalise_command, image, "-o", tmp_path / "x.iso", "--epoch", EPOCH, "--replace", f"/no/such={image}")
-    assert done.exit_code == 3
-    assert "expected one to replace" in done.output
-    assert list(tmp_path.iterdir()) == []
-    assert image.read_bytes() == before
+    image, out = build(tmp_path / "a", 0, [ALL["host-name"]]), tmp_path / "audit.json"
+    words = [image, "--build-info", tmp_path / "BUILD_INFO", "--json", out]
+    assert call(audit_command, *words, "--leak", "wilma-builder").exit_code == 1
+    assert {leak["path"] for leak in json.loads(out.read_text())["leaks"]} == {"live/filesystem.squashfs → /etc/issue"}
+    assert call(audit_command, *words, "--leak", "abc").exit_code == 2
 
 
 @pytest.mark.parametrize("script", ["diagnose-divergence.sh", "verify-reproducibility.sh"])
@@ -212,6 +177,34 @@ def test_the_scripts_refuse_wrong_usage_with_2(script: str) -> None:
         check=False,
     )
     assert done.returncode == 2
+
+
+def diagnose(*words: object) -> subprocess.CompletedProcess[str]:
+    """The script."""
+    argv = [str(Path(__file__).parents[3] / "scripts/diagnose-divergence.sh"), *map(str, words)]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_diagnose_divergence_ends_with_the_codes_that_it_names(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    assert diagnose(pair[0], pair[0], out).returncode == 0
+    done = diagnose(*pair, out)
+    assert done.returncode == 1, done.stderr
+    assert "nvme" in done.stdout
+    assert {p.name for p in out.iterdir()} == {
+        "summary.txt", "todo.txt", "differences.txt", "report.json", "report.html",
+    }  # fmt: skip
+    assert diagnose(pair[0]).returncode == 2
+    assert diagnose(pair[0], tmp_path / "none.iso", out).returncode == 3
+    (tmp_path / "odd.iso").write_text("no image")
+    assert diagnose(pair[0], tmp_path / "odd.iso", out).returncode == 3
+    inodes = struct.pack(
+        "<5I6H8Q", 0x73717368, 4_000_000_000, 0, 131072, 0, 1, 17, 0, 1, 4, 0, 0, 4096, 0, 0, 96, 96, 96, 96
+    )
+    case = text("live/huge.squashfs", inodes.ljust(4096, b"\0"), inodes.ljust(4096, b"\1"), "iso")
+    done = diagnose(*(build(tmp_path / name, side, [case]) for side, name in enumerate("ab")), out)
+    assert done.returncode == 4, done.stderr
+    assert "inodes" in done.stderr
 
 
 def test_a_closer_look_is_bounded_and_says_why_it_was_not_taken(

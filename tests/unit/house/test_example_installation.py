@@ -110,7 +110,7 @@ def test_master_cfg_is_the_packages_template_and_short() -> None:
 
 
 def test_every_key_of_the_settings_stands_in_the_example() -> None:
-    from silvermetal_master import settings
+    from silvermetal_master import settings, telling_settings
 
     text = (ROOT / "config" / "master.toml").read_text()
     for kind in (
@@ -118,9 +118,34 @@ def test_every_key_of_the_settings_stands_in_the_example() -> None:
         settings.RepositorySettings,
         settings.PolicySettings,
         settings.LedgerSettings,
+        telling_settings.ReconcileSettings,
+        telling_settings.NoticesSettings,
+        telling_settings.MailSettings,
+        telling_settings.WebhookSettings,
+        settings.GiteaSettings,
     ):
-        for key in kind.model_fields:
-            assert re.search(rf"^#? ?{key} = ", text, re.MULTILINE), f"{kind.__name__}.{key}"
+        for key, field in kind.model_fields.items():
+            name = field.alias or key
+            found = re.search(rf"^#? ?({name} = |\[notices\.{name}\]$)", text, re.MULTILINE)
+            assert found, f"{kind.__name__}.{key}"
+
+
+def test_the_examples_that_are_commented_out_are_settings_too(config: Path) -> None:
+    file = config / "master.toml"
+    table = re.compile(r"^# \[(?:notices\.\w+|gitea)\]\n(?:# \w+ = .*\n)+", re.MULTILINE)
+    text, count = table.subn(lambda m: m[0].replace("# ", ""), file.read_text())
+    assert count == 3
+    # Another machine's address asks for workers that connect by TLS.
+    file.write_text(text.replace("192.0.2.1:9990", "127.0.0.1:9990"))
+    settings = load(config, secrets_needed=False)
+    assert settings.gitea is not None and settings.notices.mail is not None and settings.notices.webhook is not None
+    for name in ("gitea-token", "smtp-password"):
+        (config / "secrets" / name).write_text("given by another server")
+        (config / "secrets" / name).chmod(0o600)
+    done = run(str(BIN / "silvermetal-master"), "make-secrets", str(config), cwd=config)
+    assert done.stdout.strip().endswith("secrets: webhook")
+    checked = checkconfig(config)
+    assert (checked.returncode, "Config file is good!" in checked.stdout) == (0, True), checked.stdout + checked.stderr
 
 
 def test_secrets_are_ignored_by_git() -> None:

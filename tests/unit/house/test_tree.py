@@ -14,8 +14,8 @@ MAX_LINES = 400
 MAX_BYTES = 512 * 1024
 CODE = (".py", ".sh", ".toml", ".cfg", ".js", ".css")
 # Paths of the machines that people develop on, and hosts that a build may not depend on. Assembled, so that this file
-# does not find itself.
-MACHINE_PATHS = re.compile(r"(?<![\w./-])/(?:work|tmp/w|Users|home/[a-z]+|root/\.[a-z])(?:/|\b(?!\w))")
+# does not find itself. /home/user is no developer's: derivative-maker wants its tree there, in its container.
+MACHINE_PATHS = re.compile(r"(?<![\w./-])/(?:work|tmp/w|Users|home/(?!user\b)[a-z]+|root/\.[a-z])(?:/|\b(?!\w))")
 REGISTRIES = re.compile(
     r"\b(?:" + "|".join(("deb", "snapshot", "security", "ftp")) + r")\.debian\.org\b|"
     r"\b(?:docker\.io/|(?:ghcr|quay|gcr)\.io\b)|\b(?:pypi|files\.pythonhosted)\.org\b|registry-1\."

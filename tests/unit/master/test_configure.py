@@ -36,7 +36,7 @@ def test_the_doors_that_inject_changes_are_closed(config: dict[str, Any]) -> Non
     assert set(config["www"]["change_hook_dialects"]) == {"gitea"}
     kinds = sorted(type(s).__name__ for s in config["schedulers"])
     assert not [k for k in kinds if k.startswith("Try")]
-    assert set(kinds) == {"AnyBranchScheduler", "ForceScheduler", "Triggerable"}
+    assert set(kinds) == {"AnyBranchScheduler", "TagScheduler", "ForceScheduler", "Triggerable"}
     assert config["www"].get("allowed_origins") is None
 
 
@@ -79,6 +79,26 @@ def test_the_judge_and_the_record_run_always_and_fan_out_waits(config: dict[str,
     for trigger in (s for s in steps if isinstance(s, Trigger)):
         assert trigger.waitForFinish
         assert not trigger.updateSourceStamp
+
+
+def test_attribution_adds_its_builders_where_it_is_on_and_nothing_where_it_is_off(folder: Path, tmp_path: Path) -> None:
+    before = configure(folder, tmp_path / "state")
+    file = folder / "master.toml"
+    file.write_text(file.read_text() + '\n[attribution]\nattribute = "on"\n')
+    after = configure(folder, tmp_path / "state")
+    added = {b.name: b for b in after["builders"] if b.name not in {x.name for x in before["builders"]}}
+    assert set(added) == {"attribute", "attribute@host-a", "attribute@host-b"}
+    assert [k for k in ("attribute@host-a", "attribute@host-b") if added[k].collapseRequests is not False] == []
+    iso = {b.name: b for b in after["builders"]}["iso@host-a"]
+    trial = added["attribute@host-a"]
+    assert trial.workernames == iso.workernames == ["host-a"]
+    assert trial.workerbuilddir == iso.workerbuilddir, "another path would be a factor of its own"
+    assert trial.builddir != iso.builddir
+    (own,) = added["attribute"].workernames
+    assert own not in {n for b in before["builders"] for n in b.workernames}, "it may take days, and blocks nobody"
+    (verify,) = [b for b in after["builders"] if b.name == "verify"]
+    names = [factory.buildStep().name for factory in verify.factory.steps]
+    assert names[-3:] == ["record", "verification-log", "start-attribution"], "the verdict is recorded first"
 
 
 CONTROLS = [

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from silvermetal_master.authority import admit as sign_request
 from silvermetal_master.authority import worker_file
+from silvermetal_master.builders import make_builders
 from silvermetal_master.delivery import address, close_receiver, open_receiver
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.receiver import serve
@@ -84,14 +85,10 @@ class World:
         return load(self.site)
 
     def receiver(self, worker: str = "host-a") -> subprocess.Popen[bytes]:
-        settings = self.settings
-        assert settings.gitea is not None
-        return open_receiver(settings, settings.gitea, worker, token=TOKEN, target=self.target, size=len(ISO))
+        return open_receiver(self.settings, worker, token=TOKEN, target=self.target, size=len(ISO))
 
     def order(self, **changes: str) -> Path:
-        settings = self.settings
-        assert settings.gitea is not None
-        said = {"build": BUILD, "host": "host-a", "token": TOKEN, "url": address(settings, settings.gitea), **changes}
+        said = {"build": BUILD, "host": "host-a", "token": TOKEN, "url": address(self.settings), **changes}
         file = self.path / "delivery.json"
         file.write_text(json.dumps(said))
         return file
@@ -275,6 +272,32 @@ def test_what_is_not_the_missing_part_is_not_taken(tmp_path: Path, headers: dict
 def test_a_receiver_without_tls_listens_on_the_loopback_alone() -> None:
     with pytest.raises(ValueError, match="expected TLS or an address of the loopback"):
         serve({"bind": "0.0.0.0:0", "token": TOKEN, "target": "/x", "size": 1})
+
+
+@pytest.mark.parametrize(
+    ("table", "named", "receive"),
+    [
+        ('[release]\nfolder = "/srv/releases"\n', "release.receive: expected HOST:PORT", None),
+        ('[release]\nfolder = "srv"\nreceive = "192.0.2.1:9990"\n', "release.folder", None),
+        ('[release]\nfolder = "/srv/releases"\nreceive = "192.0.2.1:9990"\n', None, "192.0.2.1:9990"),
+        ("", None, None),
+    ],
+)
+def test_a_folder_alone_can_be_published_to(tmp_path: Path, table: str, named: str | None, receive: str | None) -> None:
+    made = World(tmp_path)
+    file = made.site / "master.toml"
+    file.write_text(file.read_text().partition("\n[gitea]")[0] + "\n" + table)
+    if named is not None:
+        with pytest.raises(SettingsError, match=named):
+            _ = made.settings
+        return
+    settings = made.settings
+    assert settings.receive == receive
+    builders = {b.name: b for b in make_builders(settings, str(tmp_path))}
+    assert ("publish" in builders, "deliver@host-a" in builders) == (receive is not None, receive is not None)
+    if receive is not None:
+        names = [step.step_class.__name__ for step in builders["publish"].factory.steps]
+        assert names == ["Admit", "Fetch", "Assemble", "Shelve"], "no Gitea, no step for it"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silvermetal_master.gitea import client as client_module
 from silvermetal_master.gitea.client import GiteaClient, GiteaError
 from silvermetal_master.gitea.converge import Asset, converge
 
@@ -86,6 +87,39 @@ class Releases(unittest.TestCase):
                                 self._assert_whole()
                 assert not self.gitea.faults, "the fault was met"
                 self._assert_whole()
+
+    async def test_a_server_that_says_nothing_is_waited_for_only_so_long(self) -> None:
+        """It did what was asked, and nobody hears of it: the next try finds it done."""
+        await self._publish()
+        calls = list(self.gitea.calls)
+        changing = [n for n, call in enumerate(calls) if not call.startswith("GET")]
+        loading = [n for n, call in enumerate(calls) if "/attachments/" in call]
+        self.patch(client_module, "CALL_SECONDS", 0.5)
+        self.patch(client_module, "TRANSFER_SECONDS", 0.5)
+        for number in (0, *changing, loading[0], loading[-1]):
+            self.gitea.releases.clear()
+            self.gitea.calls.clear()
+            self.gitea.faults = {number: "silent"}
+            for _ in range(3):
+                try:
+                    await self._publish()
+                    break
+                except GiteaError as error:
+                    assert "within 0.5 s" in str(error) or "expected an answer" in str(error), error
+            assert not self.gitea.faults, "the fault was met"
+            self._assert_whole()
+
+    async def test_a_refusal_is_said_in_the_servers_own_words_and_not_tried_again(self) -> None:
+        """4xx: a quota, a size limit, a token without rights."""
+        self.gitea.refuse = (413, "the attachment is too large")
+        with pytest.raises(GiteaError, match=r"expected 201, got 413 .*the attachment is too large"):
+            await self._publish()
+        (release,) = self.gitea.releases.values()
+        assert release["draft"] is True
+        assert sum("/assets" in call for call in self.gitea.calls if call.startswith("POST")) == 1
+        self.gitea.refuse = None
+        await self._publish()
+        self._assert_whole()
 
     async def test_a_published_release_with_other_bytes_is_an_error_and_is_left_alone(self) -> None:
         await self._publish()

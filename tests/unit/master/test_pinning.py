@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from silvermetal_master import pinning
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, pin, resolve_ref
+from silvermetal_master.mirror import Mirror, output_of, resolve_ref
+from silvermetal_master.pinning import pin
 
 IMAGE = "sha256:" + "a" * 64
 PACKAGE = {
@@ -248,4 +249,4 @@ def test_no_code_of_the_tag_runs_and_the_environment_is_bare(
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.delenv("GIT_DIR")
-    assert pinning._run(["env"], timeout=10).decode().count("GIT_CONFIG_COUNT") == 0
+    assert output_of(["env"], timeout=10).decode().count("GIT_CONFIG_COUNT") == 0

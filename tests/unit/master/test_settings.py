@@ -20,6 +20,16 @@ def test_a_whole_installation_is_read(tmp_path: Path) -> None:
     assert (settings.policy.quorum, settings.recipe) == (2, "minimal-live")
 
 
+def test_attribution_is_off_and_nothing_varies_until_somebody_says_so(tmp_path: Path) -> None:
+    folder = make_site(tmp_path)
+    settings = load(folder)
+    assert (settings.attribution.attribute, settings.variation) == ("off", {})
+    add("master.toml", '\n[attribution]\nattribute = "on"\n[variation.host-b]\numask = "0077"\ncores = 1\n')(folder)
+    settings = load(folder)
+    assert settings.attribution.attribute == "on"
+    assert settings.variation["host-b"].plain() == {"umask": "0077", "cores": 1}
+
+
 def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         path = folder / name
@@ -119,6 +129,26 @@ BROKEN = {
     "revoked below the quorum": (
         add("hosts/host-b.toml", 'revoked = "2026-02-01T00:00:00Z"\n'),
         "policy.quorum: expected at most the 1 hosts asked first",
+    ),
+    "attribute neither on nor off": (
+        add("master.toml", '\n[attribution]\nattribute = "maybe"\n'),
+        "master.toml: attribution.attribute: expected Input should be 'on' or 'off'",
+    ),
+    "budget of nothing": (
+        add("master.toml", "\n[attribution]\nbudget = 0\n"),
+        "master.toml: attribution.budget: expected Input should be greater than or equal to 1, got 0",
+    ),
+    "variation of a factor that there is not": (
+        add("master.toml", "\n[variation.host-b]\nweather = 1\n"),
+        "master.toml: variation.host-b.weather: expected Extra inputs are not permitted",
+    ),
+    "variation to a mask that is none": (
+        add("master.toml", '\n[variation.host-b]\numask = "77"\n'),
+        "master.toml: variation.host-b.umask: expected",
+    ),
+    "variation of nobody": (
+        add("master.toml", '\n[variation.host-z]\numask = "0077"\n'),
+        "master.toml: variation.host-z: expected an enrolled host, got host-z",
     ),
     "reserve that nobody enrolled": (
         edit("master.toml", "quorum = 2", 'quorum = 2\nreserve = ["host-z"]'),

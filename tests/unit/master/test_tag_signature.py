@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from silvermetal_master.errors import PinningError
-from silvermetal_master.pinning import Mirror, resolve_ref
-from silvermetal_master.tag_signature import SignedTags, TagFacts, check_tag
+from silvermetal_master.mirror import Mirror, resolve_ref
+from silvermetal_master.tag_signature import SignedTags, check_tag
+from silvermetal_proof.verdict import TagSeen
 
 from tests.unit.master.test_pinning import Repository
 
@@ -47,7 +48,7 @@ class World:
             "-c", "gpg.format=ssh", "-c", f"user.signingKey={key}", "tag", "-s", "-m", name, name, target
         )
 
-    def check(self, name: str, policy: SignedTags = SignedTags.WHEN_PRESENT, number: int = 0) -> tuple[str, TagFacts]:
+    def check(self, name: str, policy: SignedTags = SignedTags.WHEN_PRESENT, number: int = 0) -> tuple[str, TagSeen]:
         """As the pin step does: resolve, fetch, check."""
         ref = f"refs/tags/{name}"
         commit = resolve_ref(self.repository.url, ref, None)

@@ -159,6 +159,42 @@ def test_a_release_is_fetched_and_checked_by_its_address(server: Server, tmp_pat
     assert len(server.asked) == before + 3, "only the list and its signatures are asked for again"
 
 
+def test_a_file_that_was_another_one_when_the_download_broke_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    """The server exchanged it between two attempts: the halves do not fit, and neither is believed."""
+    world = World(tmp_path / "w")
+    server.folder = world.folder
+    iso = world.file("*.iso")
+    data = iso.read_bytes()
+    into = tmp_path / "got"
+    into.mkdir()
+    (into / f".{iso.name}.part").write_bytes(bytes(len(data) // 2))
+    assert world.check("--into", str(into), release=server.url).exit_code == End.HOLDS
+    assert (into / iso.name).read_bytes() == data
+    assert [given for name, given in server.asked if name == iso.name] == [f"bytes={len(data) // 2}-", None]
+
+
+def test_a_file_that_is_exchanged_under_way_is_refused_when_it_is_not_the_one_of_the_list(
+    server: Server, tmp_path: Path
+) -> None:
+    world = World(tmp_path / "w")
+    server.folder = world.folder
+    iso = world.file("*.iso")
+    server.plan[iso.name] = ["breaks"]
+    data = iso.read_bytes()
+    sent = server.answer
+
+    def exchanged(handler: Any) -> None:
+        sent(handler)
+        if handler.path.endswith(iso.name):
+            iso.write_bytes(bytes(len(data)))
+
+    server.answer = exchanged  # type: ignore[method-assign]
+    result = world.check("--into", str(tmp_path / "got"), release=server.url)
+    assert result.exit_code == End.ISO, result.stderr
+    assert not (tmp_path / "got" / iso.name).exists()
+    assert not list((tmp_path / "got").glob(f".{iso.name}*")), "nothing of it is kept for the next call"
+
+
 @pytest.mark.parametrize(
     ("pattern", "end"),
     [("*.iso", End.ISO), ("statement-host-a.json", End.STATEMENTS), ("BUILD_INFO", End.SUMS), ("SHA256SUMS", None)],
@@ -173,6 +209,17 @@ def test_a_swapped_file_is_refused_at_its_address(
     path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
     result = world.check("--into", str(tmp_path / "got"), release=server.url)
     assert result.exit_code == (End.SIGNATURE if end is None else end), result.stderr
+
+
+@pytest.mark.parametrize(("pattern", "end"), [("*.iso", End.ISO), ("statement-host-b.json", End.STATEMENTS)])
+def test_a_file_that_the_list_names_and_the_server_has_not_is_named(
+    server: Server, tmp_path: Path, pattern: str, end: End
+) -> None:
+    world = World(tmp_path / "w")
+    server.folder = world.folder
+    world.file(pattern).unlink()
+    result = world.check("--into", str(tmp_path / "got"), release=server.url)
+    assert (result.exit_code, "SHA256SUMS names it" in result.stderr) == (end, True), result.stderr
 
 
 def test_a_server_that_is_away_has_a_code(world_free_port: int, tmp_path: Path, server: Server) -> None:

@@ -20,6 +20,7 @@ from silvermetal_proof.host import HostEntry, HostEvidence, Observation, Operato
 from silvermetal_proof.host.evidence import Cpu, Engine, Kernel
 from silvermetal_proof.statement import SigningKey, make_statement, sign
 from silvermetal_proof.statement.schema import Dependency, DigestSet, ExternalParameters, InternalParameters
+from silvermetal_proof.variation import Variation
 from silvermetal_proof.verdict import BuildRequest, Policy, Submission
 from silvermetal_proof.verdict.records import Case
 
@@ -72,6 +73,8 @@ class Host:
     says: Mapping[str, Any] = field(default_factory=dict)
     """What the statement says otherwise than the order: build, nonce, host, worker, pins, ref, commit …"""
     signer: SigningKey | None = None
+    variation: Variation | None = None
+    attribution: str | None = None
 
     @property
     def worker(self) -> str:
@@ -151,6 +154,8 @@ class Host:
             worker=said.get("worker", self.worker),
             evidence=self.evidence,
             nonce=said.get("nonce", self.nonce),
+            variation=self.variation,
+            attribution=self.attribution,
         )
         return statement.encode()
 

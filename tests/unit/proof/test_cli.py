@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.pins import Pins
 from silvermetal_proof.statement import SigningKey, sign
 from silvermetal_proof.statement.schema import Dependency, DigestSet
-from silvermetal_proof.verdict import Outcome, Policy, decide, sign_verdict
+from silvermetal_proof.verdict import Outcome, Policy, TagSeen, decide, sign_verdict
 
 from tests.unit.proof.makers import COMMIT, OPERATORS, A, B, C, Host, case, hex64, key_of, request
 
@@ -371,4 +372,20 @@ def test_inspect_of_anything_ends_with_a_sentence(tmp_path: Path, data: bytes) -
 def test_inspect_sends_no_control_characters_to_the_terminal(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_bytes(sign(json.dumps({"x": "\x1b[2J\x9b31m\u202e"}).encode(), A.key))
     shown = run("inspect", str(tmp_path / "s.json")).stdout
+    assert all(c.isprintable() or c == "\n" for c in shown)
+
+
+def test_inspect_shows_who_signed_the_tag_of_a_verdict(tmp_path: Path) -> None:
+    tag = TagSeen(object="d" * 40, annotated=True, signature="ssh", signer="alice@example.org", key="SHA256:abc")
+    asked = case(A, B)
+    verdict = decide(replace(asked, request=asked.request.model_copy(update={"tag": tag})))
+    (tmp_path / "v.json").write_bytes(sign_verdict(verdict, MASTER, "urn:silvermetal:master:test"))
+    result = run("inspect", str(tmp_path / "v.json"))
+    assert result.exit_code == End.HOLDS
+    line = f"  tag object {'d' * 40}, signed by alice@example.org (ssh key SHA256:abc)"
+    assert line in result.stdout.splitlines()
+    hostile = verdict.model_copy(update={"summary": "\x1b[2J\x9b31m\u202e\u2028REPRODUCED: all is well"})
+    (tmp_path / "h.json").write_bytes(sign_verdict(hostile, A.key, "urn:silvermetal:master:test"))
+    shown = run("inspect", str(tmp_path / "h.json")).stdout
+    assert "all is well" in shown
     assert all(c.isprintable() or c == "\n" for c in shown)

@@ -11,9 +11,10 @@ from securesystemslib.exceptions import VerificationError
 from silvermetal_proof.errors import MalformedError, ProofError, SignatureError
 from silvermetal_proof.statement import PublicKey, SigningKey, sign, verify
 from silvermetal_proof.statement.dsse import MAX_ENVELOPE_BYTES
-from silvermetal_proof.verdict import decide, sign_verdict
+from silvermetal_proof.verdict import Outcome, decide, sign_verdict
 
-from tests.unit.proof.makers import A, B, case, flips, hex64, key_of
+from tests.unit.proof.makers import A, B, flips, hex64, key_of
+from tests.unit.proof.test_verdict import VERDICTS
 
 KEY = key_of("signer")
 PAYLOAD = b'{"a":1}'
@@ -107,21 +108,35 @@ def test_another_key_does_not_verify_even_with_its_key_id() -> None:
         verify(claimed, B.key.public)
 
 
-@pytest.fixture(params=["statement", "verdict"])
+@pytest.fixture(params=["statement", *Outcome])
 def ours(request: pytest.FixtureRequest) -> tuple[bytes, SigningKey]:
-    """A statement or a verdict as it travels, with the key that signed it."""
+    """A statement, or a verdict of each outcome, as it travels, with the key that signed it."""
     if request.param == "statement":
         return A.envelope, A.key
-    return sign_verdict(decide(case(A, B)), KEY, "urn:silvermetal:master:test"), KEY
+    verdict = decide(VERDICTS[request.param])
+    assert verdict.outcome is request.param
+    return sign_verdict(verdict, KEY, "urn:silvermetal:master:test"), KEY
 
 
 def test_securesystemslib_verifies_what_we_sign(ours: tuple[bytes, SigningKey]) -> None:
     data, key = ours
     envelope = other_tool.Envelope.from_dict(json.loads(data))
+    assert envelope.payload_type == "application/vnd.in-toto+json"
     accepted = envelope.verify([key.public.sslib], 1)
     assert list(accepted) == [key.public.keyid]
     with pytest.raises(VerificationError):
         envelope.verify([B.key.public.sslib], 1)
+
+
+def test_securesystemslib_refuses_what_was_altered(ours: tuple[bytes, SigningKey]) -> None:
+    """Its view of a bit flipped in the payload is ours: refused."""
+    data, key = ours
+    payload = base64.b64decode(json.loads(data)["payload"])
+    for changed in flips(payload, 8 * len(payload) // 20 + 1):
+        altered = {**json.loads(data), "payload": base64.b64encode(changed).decode()}
+        envelope = other_tool.Envelope.from_dict(altered)
+        with pytest.raises(VerificationError):
+            envelope.verify([key.public.sslib], 1)
 
 
 def test_in_totos_parser_reads_what_we_sign(ours: tuple[bytes, SigningKey]) -> None:
@@ -138,7 +153,36 @@ def test_in_totos_parser_reads_what_we_sign(ours: tuple[bytes, SigningKey]) -> N
         "https://slsa.dev/provenance/v1",
         "https://slsa.dev/verification_summary/v1",
     )
-    assert parsed.pb.subject[0].digest["sha256"] == A.iso
+    assert all(set(subject.digest) <= {"sha256", "gitCommit"} and subject.digest for subject in parsed.pb.subject)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_in_totos_parser_reads_our_verdict_of_each_outcome(outcome: Outcome) -> None:
+    """By SLSA's own message: what a tool that knows only the standard takes from a verdict is right."""
+    vsa = pytest.importorskip("in_toto_attestation.predicates.vsa.v1.vsa_pb2", reason="in-toto-attestation is missing")
+    from google.protobuf.json_format import ParseDict
+
+    verdict = decide(VERDICTS[outcome])
+    payload = json.loads(verify(sign_verdict(verdict, KEY, "urn:silvermetal:master:test"), KEY.public))
+    predicate = payload["predicate"]
+    # An array in SLSA's text; the package's message has one string in its place, so it is looked at by itself.
+    levels = predicate.pop("verifiedLevels")
+    assert levels == [f"SILVERMETAL_{outcome}", f"SILVERMETAL_I{verdict.level}"]
+    message = ParseDict(predicate, vsa.VerificationSummary(), ignore_unknown_fields=True)
+    assert message.verification_result == ("PASSED" if outcome is Outcome.REPRODUCED else "FAILED")
+    assert message.verifier.id == "urn:silvermetal:master:test"
+    assert message.resource_uri == f"{verdict.repository}@{verdict.ref}"
+    assert message.slsa_version == "1.0"
+    assert message.time_verified.ToJsonString() == verdict.decided
+    named = {a.uri.rpartition(":")[2]: f"sha256:{a.digest['sha256']}" for a in message.input_attestations}
+    assert named == {h.host: h.statement for h in verdict.hosts if h.statement is not None}
+    unknown = set(predicate) - {_camel(field.name) for field in vsa.VerificationSummary.DESCRIPTOR.fields}
+    assert unknown == {"silvermetal_verdict"}, "extension fields carry our prefix"
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def test_in_totos_parser_reads_our_provenance() -> None:

@@ -12,7 +12,7 @@ DERIVED = ("difference.json", "difference.html", "manifests/host-a.json.gz", "ex
 PROOF = (
     "verdict.json", "verdict.dsse.json", "statements/host-a.json", "request.json", "pins.json", "packages.lock",
     "ledger-index", "release/SHA256SUMS", "release/verdict.dsse.json", "release/BUILD_INFO", "seal.key", "orders/h.json",
-    "release/../verdict.json", "difference.json/../verdict.json", "manifests/../verdict.json", "tag.json", "release-url",
+    "release/../verdict.json", "difference.json/../verdict.json", "manifests/../verdict.json", "page", "announced", "release-url",
 )  # fmt: skip
 PATHS = st.sampled_from(
     [f"builds/{b}/{name}" for b in (A, B) for name in DERIVED + PROOF]

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from silvermetal_proof.errors import MalformedError, SignatureError
 from silvermetal_proof.model import Record
 from silvermetal_proof.statement import sign
 from silvermetal_proof.statement.schema import Dependency, DigestSet
-from silvermetal_proof.verdict import Outcome, Policy, Submission, Verdict, decide, render, sign_verdict, verify_verdict
+from silvermetal_proof.verdict import (
+    Outcome,
+    Policy,
+    Submission,
+    TagSeen,
+    Verdict,
+    decide,
+    render,
+    sign_verdict,
+    verify_verdict,
+)
 
 from tests.unit.proof.makers import COMMIT, A, B, C, Host, case, hex64, key_of
 
@@ -121,3 +133,24 @@ def test_records_are_frozen() -> None:
     assert isinstance(verdict, Record)
     with pytest.raises(ValueError, match="frozen"):
         verdict.outcome = DIVERGED  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("tag", "told"),
+    [
+        (TagSeen(object="d" * 40, annotated=False), "a lightweight tag, not signed"),
+        (TagSeen(object="d" * 40, annotated=True), "an annotated tag without a signature that was checked"),
+        (
+            TagSeen(object="d" * 40, annotated=True, signature="openpgp", signer="Alice <a@example.org>", key="AB12"),
+            "signed by Alice <a@example.org> (openpgp key AB12)",
+        ),
+    ],
+)
+def test_the_signed_verdict_says_who_signed_the_tag(tag: TagSeen, told: str) -> None:
+    asked = case(A, B)
+    verdict = decide(replace(asked, request=asked.request.model_copy(update={"tag": tag})))
+    key = key_of("master")
+    again = verify_verdict(sign_verdict(verdict, key, "urn:silvermetal:master:test"), key.public).verdict
+    assert again.tag == tag
+    assert f"  tag object {'d' * 40}, {told}\n" in render(again)
+    assert "tag object" not in render(decide(asked)), "what is not a tag has none"

@@ -44,6 +44,12 @@ def checkout(tmp_path: Path) -> Path:
     ("name", "value", "path", "line"),
     [
         ("builder-image", IMAGE, "config/builder-image.env", f"+BUILDER_IMAGE={IMAGE}"),
+        (
+            "snapshot",
+            "20260720T082444Z",
+            "config/snapshot-pin.env",
+            "+SNAPSHOT_TIMESTAMP=20260720T082444Z",
+        ),
         ("source-date-epoch", "1700000000", "config/source-date-epoch.env", "+SOURCE_DATE_EPOCH=1700000000"),
     ],
 )
@@ -71,7 +77,9 @@ def test_a_bump_changes_one_line_and_nothing_of_the_checkout(
         ("builder-image", "debian:trixie", "never a pin"),
         ("builder-image", IMAGE[:-1], "never a pin"),
         ("source-date-epoch", "yesterday", "never a pin"),
-        ("derivative-maker", "18.2.2.1", "full commit"),
+        ("snapshot", "today", "never a pin"),
+        ("derivative-maker", "18.2.2.1", "a submodule of that name"),
+        ("derivative-maker", "main branch", "full commit"),
         ("derivative-maker", "a" * 40, "a submodule of that name"),
         ("lock", "/nowhere", "can be read"),
     ],
@@ -81,6 +89,33 @@ def test_what_is_no_pin_is_refused_and_leaves_no_branch(checkout: Path, name: st
     assert (done.returncode, done.stdout) == (4, "")
     assert says in done.stderr
     assert git(checkout, "branch", "--list", "bump/*") == ""
+
+
+def test_a_tag_of_derivative_maker_changes_its_gitlink_and_its_name_and_nothing_else(
+    checkout: Path, tmp_path: Path
+) -> None:
+    upstream = tmp_path / "upstream"
+    upstream.mkdir()
+    git(upstream, "init", "--quiet", "--initial-branch=main")
+    git(upstream, "commit", "--quiet", "--allow-empty", "-m", "one")
+    old = git(upstream, "rev-parse", "HEAD")
+    git(upstream, "commit", "--quiet", "--allow-empty", "-m", "two")
+    git(upstream, "tag", "-a", "-m", "t", "18.9.9.9-developers-only")
+    new = git(upstream, "rev-parse", "HEAD")
+    (checkout / ".gitmodules").write_text(
+        f'[submodule "derivative-maker"]\n\tpath = derivative-maker\n\turl = {upstream}\n'
+    )
+    git(checkout, "add", ".gitmodules")
+    git(checkout, "update-index", "--add", "--cacheinfo", f"160000,{old},derivative-maker")
+    git(checkout, "commit", "--quiet", "-m", "a submodule")
+    done = call("scripts/bump-pin", "derivative-maker", "18.9.9.9-developers-only", cwd=checkout)
+    assert done.returncode == 0, done.stderr
+    branch = done.stdout.split()[0]
+    assert git(checkout, "ls-tree", branch, "--", "derivative-maker").split()[2] == new
+    changed = git(checkout, "diff", "--name-only", "HEAD", branch).splitlines()
+    assert changed == ["config/silvermetal-base.conf", "derivative-maker"]
+    missing = call("scripts/bump-pin", "derivative-maker", "18.0.0.0", cwd=checkout)
+    assert (missing.returncode, "expected the tag 18.0.0.0 in" in missing.stderr) == (4, True)
 
 
 def renamed(tar: bytes) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from silvermetal_proof.digest import measure
 from silvermetal_proof.statement import Statement
+from silvermetal_proof.statement.schema import Dependency
 from silvermetal_worker.artefact import Found
 from silvermetal_worker.attest import compose, dependencies, read_output
 from silvermetal_worker.errors import WorkerError
@@ -96,6 +97,25 @@ def test_an_image_of_a_registry_is_signed_by_both_its_names(output: Path) -> Non
     assert "builder image digest" not in {
         d.name for d in dependencies(output.parent / "checkout", f"sha256:{'b' * 64}", LOCK)
     }
+
+
+def test_a_snapshot_in_a_locks_place_and_a_submodule_that_was_used_are_inputs(output: Path) -> None:
+    checkout = output.parent / "checkout"
+    repository = Repository(checkout)
+    lock = b'{"architecture":"amd64","snapshot":"20260720T082444Z","suite":"trixie","version":1}'
+
+    def inputs() -> dict[str, Dependency]:
+        return {d.name: d for d in dependencies(checkout, f"sha256:{'b' * 64}", lock)}
+
+    assert inputs()["debian snapshot"].version == "trixie 20260720T082444Z"
+    other = Repository(output.parent / "other")
+    repository.write(".gitmodules", f'[submodule "sub"]\n\tpath = sub\n\turl = {other.path}\n')
+    repository.git("add", ".gitmodules")
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{other.first},sub")
+    assert "submodule sub" not in inputs(), "not fetched, so not used"
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
+    digest = inputs()["submodule sub"].digest
+    assert digest is not None and digest.git_commit == other.first
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -200,7 +201,7 @@ def test_the_newest_are_kept_and_nothing_else_is_removed(tmp_path: Path) -> None
         output = tmp_path / "output"
         output.mkdir()
         (output / "a.iso").write_text(str(number))
-        kept = keep(output, artefacts, f"{number:032x}", 2)
+        kept = keep(output, artefacts, f"{number:032x}", 2, days=36500, mebibytes=100)
         os.utime(kept, (number + 1, number + 1))
         assert not output.exists()
     assert sorted(p.name for p in artefacts.iterdir()) == [f"{3:032x}", f"{4:032x}", "notes", "readme"]
@@ -212,5 +213,29 @@ def test_a_build_that_is_attested_twice_keeps_the_newer_output(tmp_path: Path) -
     for text in ("old", "new"):
         (tmp_path / "output").mkdir()
         (tmp_path / "output" / "a.iso").write_text(text)
-        keep(tmp_path / "output", tmp_path / "artefacts", "a" * 32, 3)
+        keep(tmp_path / "output", tmp_path / "artefacts", "a" * 32, 3, days=30, mebibytes=100)
     assert (tmp_path / "artefacts" / ("a" * 32) / "a.iso").read_text() == "new"
+
+
+def test_artefacts_are_bounded_by_age_and_size_and_the_newest_stays(tmp_path: Path) -> None:
+    artefacts = tmp_path / "artefacts"
+
+    def build(number: int, size: int, age_days: float = 0) -> None:
+        output = tmp_path / "output"
+        output.mkdir()
+        (output / "x.iso").write_bytes(bytes(size))
+        kept = keep(output, artefacts, f"{number:032x}", 10, days=30, mebibytes=2)
+        moment = time.time() - age_days * 86400
+        os.utime(kept, (moment, moment))
+
+    def there() -> list[int]:
+        return sorted(int(p.name, 16) for p in artefacts.iterdir())
+
+    build(1, 1000, age_days=31)
+    build(2, 1000, age_days=29)
+    build(3, 1000, age_days=1)
+    assert there() == [2, 3], "31 days is too old"
+    build(4, 2**21 - 1500, age_days=0.5)
+    assert there() == [3, 4], "the oldest goes for the size"
+    build(5, 2**22)
+    assert there() == [5], "the newest stays, whatever it needs"

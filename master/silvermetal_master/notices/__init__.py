@@ -1,0 +1,1 @@
+"""What people and other services are told, and how it reaches them."""
