@@ -43,7 +43,7 @@ test_needs=(
     xorriso:xorriso mksquashfs:squashfs-tools tar2sqfs:squashfs-tools-ng mcopy:mtools mkfs.vfat:dosfstools
     /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf faketime:faketime disorderfs:disorderfs fakeroot:fakeroot
     genisoimage:genisoimage grub-mkrescue:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin
-    lb:live-build /usr/lib/ISOLINUX/isohdpfx.bin:isolinux diffoscope:diffoscope-minimal
+    lb:live-build systemd-socket-activate:systemd /usr/lib/ISOLINUX/isohdpfx.bin:isolinux diffoscope:diffoscope-minimal
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
     pg_ctlcluster:postgresql
     docker-registry:docker-registry

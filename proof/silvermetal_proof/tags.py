@@ -137,10 +137,11 @@ def plan(
     *,
     now: int,
     at: str,
+    began: int = 0,
 ) -> Plan:
     """What to do now. ``progress`` has the tags of :func:`unended`.
 
-    ``now`` is in seconds since 1970, ``at`` the same as text.
+    ``now`` is in seconds since 1970, ``at`` the same as text, ``began`` when this master began.
     """
     made = Plan()
     for ref in sorted(listed):
@@ -150,7 +151,7 @@ def plan(
             made.entries[ref] = entry
         entry = _look(made, entry, tag, at)
         if entry.state == "there" and not entry.old and progress.get(ref, Progress.NONE) is Progress.NONE:
-            _ask(made, entry, now, at)
+            _ask(made, entry, now, at, began)
     for ref in sorted(known.keys() - listed.keys()):
         if known[ref].state != "deleted":
             sentence = f"{ref} was deleted; what was decided about it stays"
@@ -191,9 +192,11 @@ def _look(made: Plan, entry: TagEntry, tag: Tag, at: str) -> TagEntry:
     return entry
 
 
-def _ask(made: Plan, entry: TagEntry, now: int, at: str) -> None:
-    """Start it, unless it was asked for a short while or too many times ago."""
-    if entry.asked > MAX_ASKED or now < entry.asked_at + backoff(entry.asked, first=FIRST_PAUSE, most=LONGEST_PAUSE):
+def _ask(made: Plan, entry: TagEntry, now: int, at: str, began: int) -> None:
+    """Start it, unless it was asked for too often, or a short while ago."""
+    # What was on its way when the last master died is lost for sure: nothing is waited for.
+    pause = backoff(entry.asked, first=FIRST_PAUSE, most=LONGEST_PAUSE) if entry.asked_at >= began else 0
+    if entry.asked > MAX_ASKED or now < entry.asked_at + pause:
         return
     if entry.asked == MAX_ASKED:
         sentence = f"{entry.ref}: its verification was asked for {MAX_ASKED} times and came to nothing each time"

@@ -16,6 +16,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from silvermetal_proof.derivative_maker import changelog_epoch
 from silvermetal_proof.derivative_maker.call import SOURCES_FILE, excludes, render, version_of
 
 from tests.support.upstream import ARCHIVE, ROOT, SETTINGS
@@ -101,4 +102,9 @@ def test_the_dry_run_of_our_call_ends_well_and_leaves_six_bytes() -> None:
     config = (lb.parents[1] / "binary").read_text() + (lb.parents[1] / "bootstrap").read_text()
     assert f"debian-{SETTINGS.timestamp}" in config and 'LB_ISO_VOLUME="kicksecure"' in config
     assert "SilverMetal" in config and "silvermetal.example" in config
-    assert "SOURCE_DATE_EPOCH=1784070038" in said.replace("'", "")
+    changelog = ["dpkg-parsechangelog", "--show-field=Timestamp", "-l", "/home/user/derivative-maker/debian/changelog"]
+    upstreams = subprocess.run(
+        ["chroot", str(root), *changelog],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert changelog_epoch((tree / "debian/changelog").read_bytes()) == int(upstreams.stdout)

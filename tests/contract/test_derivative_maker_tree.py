@@ -17,12 +17,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from silvermetal_master.mirror import Mirror, resolve_ref
 from silvermetal_master.tag_signature import verify_openpgp
+from silvermetal_master.upstream import read_tree
 from silvermetal_proof.derivative_maker import changelog_epoch, policy, read_settings, render
 from silvermetal_proof.derivative_maker.call import KEPT, version_of
 from silvermetal_proof.derivative_maker.tags import TAGS
+from silvermetal_proof.pins.pins import Upstream
 
 from tests.support.upstream import ARCHIVE, CONF, GRAMMAR, SETTINGS, SNAPSHOT, STAND_IN, TAG, ask
+from tests.unit.master.test_pinning import Repository
 
 CALL = render(SETTINGS, version_of(SETTINGS, "a" * 40), ARCHIVE)
 
@@ -171,3 +175,22 @@ def test_the_tag_is_signed_by_whom_we_pin_and_upstreams_policy_lets_sign(tree: P
     ).stdout.strip()  # fmt: skip
     _, _, primary = verify_openpgp(tree / ".git", f"refs/tags/{TAG}", tag, keys)
     policy.check_signature(TAG, primary=primary, pinned=SETTINGS["DERIVATIVE_MAKER_SIGNER"])
+
+
+def test_the_pin_step_takes_upstreams_tree_with_its_signature_and_every_submodule(tree: Path, tmp_path: Path) -> None:
+    ours = Repository(tmp_path / "ours")
+    commit = subprocess.run(
+        ["git", "-C", str(tree), "rev-parse", f"refs/tags/{TAG}^{{commit}}"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=True,
+    ).stdout.strip()  # fmt: skip
+    ours.write(".gitmodules", f'[submodule "derivative-maker"]\n\tpath = derivative-maker\n\turl = {tree}\n')
+    ours.git("add", ".gitmodules")
+    ours.git("update-index", "--add", "--cacheinfo", f"160000,{commit},derivative-maker")
+    ours.git("commit", "--quiet", "-m", "the gitlink")
+    mirror = Mirror(tmp_path / "mirror.git", ours.url)
+    head = resolve_ref(ours.url, "refs/heads/main", None)
+    mirror.fetch("refs/heads/main", head)
+    found = read_tree(mirror, head, SETTINGS.values)
+    assert found.pins == Upstream(commit, changelog_epoch((tree / "debian/changelog").read_bytes()))
+    assert found.submodules["derivative-maker"] == commit
+    assert {"derivative-maker/live-build", "derivative-maker/packages/kicksecure/genmkfile"} <= set(found.submodules)

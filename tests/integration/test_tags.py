@@ -156,7 +156,7 @@ def test_a_git_that_hangs_holds_nothing_up_and_is_got_over(service: Tagged) -> N
         begun = time.monotonic()
         for _ in range(5):
             service.api("masters")
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 30, "git is given 60 s: then it was waited for"
     finally:
         _let_go(fifo)
     with service.no_event():

@@ -11,6 +11,9 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,6 +86,21 @@ class Faulty(Service):
             return any(s["name"] == step and s["started_at"] and not s["complete"] for s in steps)
 
         wait_until(in_step, f"{host} in its step {step}", timeout=60, programs=[self.running_master])
+
+    def connections_of(self, host: str) -> list[object]:
+        """What Buildbot knows of a host's connections: one, or none."""
+        return [c for w in self.api("workers")["workers"] if w["name"] == host for c in w["connected_to"]]
+
+    def reload(self) -> str:
+        """SIGHUP to the master, as `buildbot reconfig` does; how it ended: ``complete`` or ``aborted``."""
+        log = self.running_master.log
+        size = log.stat().st_size
+        os.kill(self.running_master.process.pid, signal.SIGHUP)
+        end = re.compile(rb"configuration update (complete|aborted|partially)")
+        wait_until(lambda: end.search(log.read_bytes()[size:]), "the new settings", programs=[self.running_master])
+        found = end.search(log.read_bytes()[size:])
+        assert found is not None
+        return found[1].decode()
 
     def restart_master(self) -> None:
         self.start_master()

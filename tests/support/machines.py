@@ -131,7 +131,8 @@ class Machines(Service):
         return self.engines[host]
 
     def add_worker(self, host: str) -> None:
-        super().add_worker(host)
+        # Not by way of another kind of service: a host with a network of its own reaches no proxy on the loopback.
+        Service.add_worker(self, host)
         plain = self.workers[host]
         self.workers[host] = Machine(
             host,
@@ -186,14 +187,16 @@ class Machines(Service):
 
 def missing_for_machines() -> str | None:
     """What this machine lacks for such hosts, or None."""
-    for tool in ("ip", "nsenter"):
+    for tool in ("ip", "iptables", "nsenter"):
         if shutil.which(tool) is None:
             return f"the program {tool}"
     return missing_for_service()
 
 
 @contextlib.contextmanager
-def machines(folder: Path, hosts: Sequence[str], operators: Sequence[str], **policy: int) -> Iterator[Any]:
+def machines(
+    folder: Path, hosts: Sequence[str], operators: Sequence[str], kind: type[Machines] = Machines, **policy: int
+) -> Iterator[Any]:
     """A running service on such hosts; ended at the end."""
     lacking = missing_for_machines()
     if lacking is not None:
@@ -204,7 +207,7 @@ def machines(folder: Path, hosts: Sequence[str], operators: Sequence[str], **pol
         for url in engines.values():
             load = ["docker", "-H", url, "load"]
             subprocess.run(load, input=archive, check=True, capture_output=True, timeout=60)
-        running = Machines(folder, free_port(), free_port(), "", image)
+        running = kind(folder, free_port(), free_port(), "", image)
         running.prepare(engines, operators)
         running.write_settings(hosts, **policy)
         running.make_repository()

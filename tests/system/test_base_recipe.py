@@ -214,6 +214,22 @@ def test_upstream_fails(bench: Bench, misbehaving: Callable[[str], None], how: s
     ends(bench, bench.build(), code, *says)
 
 
+def test_it_is_the_date_in_the_image_that_refuses_it(bench: Bench, misbehaving: Callable[[str], None]) -> None:
+    """The lever of the epoch, broken by hand: without the look at the image, another date would be signed for."""
+
+    def blind(place: Path) -> None:
+        file = place / "scripts/recipes/silvermetal-base/host.sh"
+        text = file.read_text()
+        look = '[[ -z $found || $found == "$epoch" ]]'
+        assert look in text
+        file.write_text(text.replace(look, "true"))
+
+    misbehaving("ignores-changelog")
+    answer = bench.build(before=blind)
+    assert answer.code == 0, answer.said
+    assert answer.info["EFFECTIVE_SOURCE_DATE_EPOCH"] == "1784156438" != answer.info["SOURCE_DATE_EPOCH"]
+
+
 def test_upstream_hangs_and_is_ended_at_the_deadline(bench: Bench, misbehaving: Callable[[str], None]) -> None:
     misbehaving("hang")
     ends(bench, bench.build(timeout=6), 124, "the build did not end within 6 seconds")

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import pwd
+import re
 import socket
 import struct
 import subprocess
@@ -135,9 +136,9 @@ def findings(report: dict[str, Any], known: dict[str, str]) -> Findings:
 
 
 def _without(line: str, known: dict[str, str]) -> str:
-    """A lever's or a path's text may hold a word itself."""
+    """A lever's or a path's text may hold a word itself, and an ISO's old names are in capitals."""
     for word in sorted(known, key=len, reverse=True):
-        line = line.replace(word, f"<{known[word]}>")
+        line = re.sub(re.escape(word), lambda _: f"<{known[word]}>", line, flags=re.IGNORECASE)  # noqa: B023 (called here)
     return printable(line, 300)
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from silvermetal_proof import ProofError
 from silvermetal_proof.digest import sha256
 from silvermetal_proof.errors import printable
-from silvermetal_proof.pins import PackageLock
+from silvermetal_proof.pins import SnapshotLock, read_lock
 from silvermetal_proof.pins.recipe import DEVICE_COUNT, HOST_FLOORS, MODULES
 
 from silvermetal_worker.errors import WorkerError
@@ -171,7 +171,10 @@ def package_lock(data: bytes, expected: str = "") -> Check:
     def look() -> str:
         if expected and (got := sha256(data)) != expected:
             raise ValueError(f"one with the digest {got}")
-        packages = PackageLock.read(data).packages
+        lock = read_lock(data)
+        if isinstance(lock, SnapshotLock):
+            return f"Debian's snapshot {lock.value}"
+        packages = lock.packages
         digests = [p.sha256 for p in packages]
         for package in packages:
             if len(set(package.sha256)) < MIN_DIGEST_DIGITS:

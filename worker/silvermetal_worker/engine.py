@@ -138,6 +138,22 @@ class ContainerEngine:
                 EXIT_HOST_NOT_READY,
             ) from None
 
+    def remove_of(self, label: str, *, below: Path) -> list[str]:
+        """Remove every container with ``label`` that has a folder below ``below`` mounted; return their short ids.
+
+        :raises WorkerError: when the engine does not answer.
+        """
+        gone = []
+        try:
+            for container in self._client.api.containers(all=True, filters={"label": [label]}):
+                sources = [Path(str(mount.get("Source", ""))) for mount in container.get("Mounts") or ()]
+                if any(below in source.parents for source in sources):
+                    self._client.api.remove_container(container["Id"], force=True, v=True)
+                    gone.append(printable(str(container["Id"])[:12]))
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            raise self._not_ready(error) from None
+        return gone
+
     def _with_registry(self) -> Any:
         """A client that knows the credentials."""
         check_credentials(self._credentials)

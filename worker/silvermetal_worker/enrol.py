@@ -65,6 +65,19 @@ def init(path: Path, values: dict[str, object], password: str) -> PublicKey:
     return key.public
 
 
+def _sweep(directory: WorkerDirectory) -> None:
+    """Remove what killed builds left; said, and no reason not to start."""
+    from silvermetal_worker.engine import ContainerEngine
+    from silvermetal_worker.leftovers import sweep
+
+    try:
+        for line in sweep(directory, ContainerEngine(directory.settings.docker_host)):
+            sys.stderr.write(f"silvermetal-worker: removed what a killed build left: {line}\n")
+    except (WorkerError, OSError) as error:
+        sys.stderr.write(f"silvermetal-worker: leftovers were not looked for: {error}\n")
+    sys.stderr.flush()
+
+
 def run(directory: WorkerDirectory) -> NoReturn:
     """Become the worker's process, in the foreground. SIGTERM stops it."""
     settings = directory.settings
@@ -84,6 +97,7 @@ def run(directory: WorkerDirectory) -> NoReturn:
         "SILVERMETAL_MASTER_PORT": port,
         "SILVERMETAL_WORKER_NAME": settings.name,
     }
+    _sweep(directory)
     os.chdir(directory.path)
     argv = [
         str(twistd),

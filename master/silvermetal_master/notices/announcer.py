@@ -138,9 +138,13 @@ class Announcer(BuildbotService):
                 log.msg(f"build {path.name}: expected a record that can be told of, got {error}")
         for file in (self.state / "by-ref").glob("*.json"):
             seen = file.stat().st_mtime_ns
-            if self._notes.get(file.name) != seen:
+            if self._notes.get(file.name) == seen:
+                continue
+            try:
                 self._note(file, began)
                 self._notes[file.name] = seen
+            except (ProofError, OSError, ValueError) as error:
+                log.msg(f"{file}: expected a note that can be told of, got {error}")
 
     def _record(self, record: BuildRecord, began: str) -> bool:
         """Tell of one build; return whether there is nothing more to tell of it."""

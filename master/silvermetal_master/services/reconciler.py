@@ -57,12 +57,14 @@ class TagReconciler(BuildbotService):
         self._listing: Listing | None = None
         self._again = False
         self._failures = 0
+        self._began = 0
         self._consumer: Any = None
 
     @defer.inlineCallbacks
     def startService(self) -> Generator[Any, Any, None]:
         """Begin to look."""
         yield super().startService()
+        self._began = int(time.time())
         self._consumer = yield self.master.mq.startConsuming(self._changed, ("changes", None, "new"))
         self._in(0)
 
@@ -190,7 +192,7 @@ class TagReconciler(BuildbotService):
             # Whatever is new shows at the next look, which knows how far it came.
             self._again = True
             return Plan()
-        made = plan(listed, known, waits, now=int(time.time()), at=now_text())
+        made = plan(listed, known, waits, now=int(time.time()), at=now_text(), began=self._began)
         announcer = self.master.service_manager.namedServices.get(ANNOUNCER)
         for event in made.events:
             log.msg(event.sentence)

@@ -67,6 +67,6 @@ def check_commit(tag: str, *, gitlink: str, peeled: str) -> None:
     if gitlink != peeled:
         raise MalformedError(
             f"gitlink derivative-maker is not at {tag}",
-            expected=f"{peeled} (`scripts/bump-pin derivative-maker {peeled}`)",
+            expected=f"{peeled} (`scripts/bump-pin derivative-maker {tag}`)",
             got=gitlink,
         )

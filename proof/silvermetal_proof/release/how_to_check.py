@@ -43,8 +43,9 @@ only somebody who had the bytes could make. The project's command `silvermetal` 
 
 ## Build it again
 
-`BUILD_INFO`, `pins.json` and `packages.lock` hold every input. Check out the commit and run `scripts/build.sh --lock
-packages.lock` with the builder image that `pins.json` names: you must get an ISO with this digest:
+`BUILD_INFO`, `pins.json` and `packages.lock` hold every input. Check out the commit (with its submodules, where
+`pins.json` names derivative-maker) and run `scripts/build.sh --recipe RECIPE --lock packages.lock` with RECIPE as in
+`BUILD_INFO` and the builder image that `pins.json` names: you must get an ISO with this digest:
 
 ```
 {digest}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from silvermetal_explain.auditing import audit_command
 from silvermetal_explain.cli import diff_command, excerpt_command, manifest_command, map_command
 from silvermetal_explain.manifest import VERSION
 
-from tests.cases.catalogue import ALL
+from tests.cases.catalogue import ALL, text
 from tests.cases.world import EPOCH, build
 
 INFO = f"EFFECTIVE_SOURCE_DATE_EPOCH={EPOCH}\nMKSQUASHFS_OPTIONS=-comp zstd -b 128K\nLC_ALL=C.UTF-8\n"
@@ -176,6 +177,34 @@ def test_the_scripts_refuse_wrong_usage_with_2(script: str) -> None:
         check=False,
     )
     assert done.returncode == 2
+
+
+def diagnose(*words: object) -> subprocess.CompletedProcess[str]:
+    """The script."""
+    argv = [str(Path(__file__).parents[3] / "scripts/diagnose-divergence.sh"), *map(str, words)]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_diagnose_divergence_ends_with_the_codes_that_it_names(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    assert diagnose(pair[0], pair[0], out).returncode == 0
+    done = diagnose(*pair, out)
+    assert done.returncode == 1, done.stderr
+    assert "nvme" in done.stdout
+    assert {p.name for p in out.iterdir()} == {
+        "summary.txt", "todo.txt", "differences.txt", "report.json", "report.html",
+    }  # fmt: skip
+    assert diagnose(pair[0]).returncode == 2
+    assert diagnose(pair[0], tmp_path / "none.iso", out).returncode == 3
+    (tmp_path / "odd.iso").write_text("no image")
+    assert diagnose(pair[0], tmp_path / "odd.iso", out).returncode == 3
+    inodes = struct.pack(
+        "<5I6H8Q", 0x73717368, 4_000_000_000, 0, 131072, 0, 1, 17, 0, 1, 4, 0, 0, 4096, 0, 0, 96, 96, 96, 96
+    )
+    case = text("live/huge.squashfs", inodes.ljust(4096, b"\0"), inodes.ljust(4096, b"\1"), "iso")
+    done = diagnose(*(build(tmp_path / name, side, [case]) for side, name in enumerate("ab")), out)
+    assert done.returncode == 4, done.stderr
+    assert "inodes" in done.stderr
 
 
 def test_a_closer_look_is_bounded_and_says_why_it_was_not_taken(

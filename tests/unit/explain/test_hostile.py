@@ -24,7 +24,7 @@ from silvermetal_explain.manifest import make
 from silvermetal_explain.mapping import full_map
 
 LIMITS = Limits(spool=64 << 20, metadata=16 << 20, entries=50_000, decompressed=1 << 30)
-ROUNDS = 250
+ROUNDS = 160
 
 
 def mutate(data: bytearray, random_: random.Random, spots: list[int]) -> None:

@@ -103,6 +103,18 @@ def test_what_was_there_at_the_first_look_is_watched_and_never_started() -> None
     assert unended(listed, {**found, fresh.ref: fresh}) == ["refs/tags/v3"]
 
 
+def test_what_the_last_master_asked_for_is_asked_for_again_at_once_and_not_without_end() -> None:
+    known = {REF: entry(asked=3, asked_at=999)}
+    assert plan({REF: A}, known, {}, now=1000, at=AT, began=990).start == []
+    assert plan({REF: A}, known, {}, now=1000, at=AT, began=1000).start == [REF]
+    started = 0
+    for now in range(1000, 1100):
+        made = plan({REF: A}, known, {}, now=now, at=AT, began=now)
+        known |= made.entries
+        started += len(made.start)
+    assert started == MAX_ASKED - 3
+
+
 def test_the_list_of_what_was_told_is_bounded() -> None:
     known = {REF: entry()}
     for number in range(3 * MAX_TOLD):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from silvermetal_worker.audit import EVERYWHERE, REPORT_FILE, audit, findings, policy_of, words
+from silvermetal_worker.audit import EVERYWHERE, REPORT_FILE, _without, audit, findings, policy_of, words
 from silvermetal_worker.cli import main
 from silvermetal_worker.errors import WorkerError
 from silvermetal_worker.settings import WorkerSettings
@@ -119,3 +119,8 @@ def test_what_cannot_be_audited_is_a_finding(
     ended = CliRunner().invoke(main, ["audit", "--order", str(order), "--output", str(output)])
     assert ended.exit_code == code, ended.output
     assert "no audit: silvermetal audit: expected exit code 0 or 1, got 3" in ended.output
+
+
+def test_a_word_in_capitals_does_not_reach_a_log_either() -> None:
+    said = _without("a leak in /EFI/HOST-A.TXT of host-a", {"host-a": "the host's own name"})
+    assert said == "a leak in /EFI/<the host's own name>.TXT of <the host's own name>"

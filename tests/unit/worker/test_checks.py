@@ -271,3 +271,10 @@ def test_doctor_and_preflight_look_at_the_same(checkout: Path) -> None:
     wanted = Wanted.of_checkout(checkout, "tiny")
     pins = PINS.model_copy(update={"recipe": "tiny", "settings": wanted.settings})
     assert Wanted.of_pins(pins, checkout) == wanted
+
+
+def test_a_snapshot_in_a_locks_place_is_one() -> None:
+    data = b'{"architecture":"amd64","snapshot":"20260720T082444Z","suite":"trixie","version":1}'
+    assert checks.package_lock(data).good
+    assert not checks.package_lock(data, f"sha256:{'0' * 64}").good
+    assert not checks.package_lock(data.replace(b"20260720T082444Z", b"latest")).good
