@@ -22,6 +22,8 @@
 # 129/130/143 ended by a signal.
 set -euo pipefail
 umask 022 # lever: the caller's umask decides nothing
+# A shifted clock (silvermetal-vary) is for the container; here it would only trouble apt and the engine's client.
+[[ -z ${SILVERMETAL_VARY_CLOCK:-} ]] || unset LD_PRELOAD FAKETIME FAKETIME_DONT_FAKE_MONOTONIC
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -202,7 +204,10 @@ case ${SILVERMETAL_VARY_PERSONALITY:-} in
     linux32) shell=(setarch linux32 /bin/bash) ;;
 esac
 if [[ -n ${SILVERMETAL_VARY_CLOCK:-} ]]; then
-    # By files: the recipe's clean environment takes LD_PRELOAD away.
+    # By files: the recipe's clean environment takes LD_PRELOAD away. Without NO_FAKE_STAT a file's own times would be shifted,
+    # too, which no real clock does.
+    grep -q NO_FAKE_STAT "$root/scripts/recipes/$recipe/build" \
+        || die 5 "clock_shift: expected a recipe that hands NO_FAKE_STAT on to its tools, got $recipe, which does not"
     mkdir "$work/clock"
     echo "$SILVERMETAL_VARY_CLOCK" >"$work/clock/faketimerc"
     echo /silvermetal/faketime.so >"$work/clock/preload"

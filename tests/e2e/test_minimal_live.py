@@ -5,19 +5,18 @@ A variation that does not reach the tools proves nothing, so each test shows tha
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.engine import private_engine
-from tests.support.live import Build, Workshop
+from tests.support.live import ROOT, Build, Workshop
 
 pytestmark = pytest.mark.e2e
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+VARY = ROOT / "scripts/silvermetal-vary"
 
 
 def same(build: Build, reference: Build) -> None:
@@ -25,22 +24,6 @@ def same(build: Build, reference: Build) -> None:
     if build.sha256 != reference.sha256:
         compared = subprocess.run(("cmp", build.iso, reference.iso), capture_output=True, text=True, timeout=60)
         pytest.fail(f"not the same bytes: {compared.stdout or compared.stderr}{build.iso.stat().st_size} bytes")
-
-
-def docker_with(folder: Path, create: tuple[str, ...]) -> dict[str, str]:
-    """A `docker` before the real one in PATH, which adds options to `create`: the host changes, build.sh does not."""
-    folder.mkdir()
-    shim = folder / "docker"
-    shim.write_text(
-        f'#!/bin/sh\nif [ "$1" = create ]; then shift; set -- create {shlex.join(create)} "$@"; fi\n'
-        f'exec {shutil.which("docker")} "$@"\n'
-    )
-    shim.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
-
-
-def bind(source: Path, target: str) -> tuple[str, str]:
-    return "--mount", f"type=bind,source={source},target={target}"
 
 
 def test_the_output_is_complete_and_says_nothing_too_early(workshop: Workshop, reference: Build) -> None:
@@ -85,54 +68,63 @@ def test_another_language(workshop: Workshop, reference: Build) -> None:
     same(workshop.build("language", environment=german), reference)
 
 
-def test_one_core(workshop: Workshop, reference: Build, tmp_path: Path) -> None:
-    one = docker_with(tmp_path / "bin", ("--cpuset-cpus", "0"))
-    same(workshop.build("one-core", "--jobs", "1", environment=one), reference)
+def varied(*factors: str) -> tuple[str, ...]:
+    return str(VARY), *factors, "--"
 
 
-@pytest.mark.parametrize("shift", ["-400d", "+400d"])
-def test_a_shifted_clock(workshop: Workshop, reference: Build, tmp_path: Path, shift: str) -> None:
-    if not FAKETIME.exists():
-        pytest.skip(f"{FAKETIME} is missing (package libfaketime)")
-    # By files, because the recipe's clean environment would take LD_PRELOAD away. What files say of their own times
-    # must stay true (NO_FAKE_STAT), which only the environment can tell: so `env -i` is made to add it.
-    (tmp_path / "preload").write_text("/faketime.so\n")
-    (tmp_path / "faketimerc").write_text(shift + "\n")
-    (tmp_path / "env").write_text(
-        '#!/bin/sh\n[ "$1" = -i ] && shift && set -- -i NO_FAKE_STAT=1 "$@"\nexec /env "$@"\n'
+@pytest.fixture(scope="module")
+def disorder(workshop: Workshop) -> tuple[str, ...]:
+    """The factor, where this machine and its engine can have it; a private engine may not see a mount made just now."""
+    factor = ("directory_order=shuffled",)
+    probe = workshop.run(workshop.checkout("disorder"), "--probe", prefix=varied(*factor))
+    return factor if probe.returncode == 0 else ()
+
+
+def test_the_container_has_what_was_varied(workshop: Workshop, disorder: tuple[str, ...]) -> None:
+    """What no lever of build.sh fixes reaches into the container: a recipe that looks, and fails so that nothing is kept."""
+    checkout = workshop.checkout("looks")
+    recipe = checkout / "scripts/recipes/look"
+    recipe.mkdir()
+    shutil.copy(checkout / "config/minimal-live.conf", checkout / "config/look.conf")
+    shutil.copy(checkout / "scripts/recipes/minimal-live/host.sh", recipe / "host.sh")
+    (recipe / "build").write_text(
+        "echo SEEN $(nproc) $(($(date +%s) - ACTUAL)) $(uname -m) $(uname -r | cut -c1-4) $(stat -f -c %T /tmp/work || echo none) "
+        "$(uname -n) $(umask) ${TZ:-no} ${NO_FAKE_STAT}; exit 9\n".replace("ACTUAL", str(int(time.time())))
     )
-    (tmp_path / "env").chmod(0o755)
-    mounts = (
-        *bind(FAKETIME, "/faketime.so"),
-        *bind(tmp_path / "preload", "/etc/ld.so.preload"),
-        *bind(tmp_path / "faketimerc", "/etc/faketimerc"),
-        *bind(Path("/usr/bin/env"), "/env"),
-        *bind(tmp_path / "env", "/usr/bin/env"),
-    )
-    seen = workshop.engine.docker("run", "--rm", "--network", "none", *mounts, workshop.image, "date", "-u", "+%Y%m%d")
-    assert seen.stdout.strip() != subprocess.check_output(("date", "-u", "+%Y%m%d"), text=True).strip(), seen
-    same(workshop.build(f"clock{shift}", environment=docker_with(tmp_path / "bin", mounts)), reference)
+    (recipe / "build").chmod(0o755)
+    factors = ["cores=1", "clock_shift=864000", "personality=uname26", "host_name=elsewhere", "umask=0077"]
+    factors += ["time_zone=Asia/Kathmandu", "user=1234", "locale=C", "hash_seed=5"]
+    done = workshop.run(checkout, "--recipe", "look", prefix=varied(*factors, *disorder))
+    assert "SEEN " in done.stdout, done.stdout
+    seen = done.stdout.partition("SEEN ")[2].splitlines()[0].split()
+    assert seen[0] == "1", done.stdout
+    assert abs(int(seen[1]) - 864000) < 300
+    assert seen[3] == "2.6."
+    assert (seen[4] == "fuseblk") is bool(disorder)
+    assert seen[5:] == ["silvermetal-builder", "0022", "UTC", "1"], "levers keep theirs"
+    assert {p.name for p in checkout.parent.iterdir()} == {"checkout"}, "neither copy nor mount is left"
 
 
-def test_shuffled_directories(workshop: Workshop, reference: Build, tmp_path: Path) -> None:
-    if shutil.which("disorderfs") is None or not Path("/dev/fuse").exists():
-        pytest.skip("disorderfs or /dev/fuse is missing (package disorderfs)")
+@pytest.mark.parametrize(
+    "factors",
+    [
+        ("cores=1", "personality=linux32"),
+        ("clock_shift=-34560000",),
+        ("clock_shift=34560000", "user=4321"),
+    ],
+    ids="+".join,
+)
+def test_another_environment_inside(workshop: Workshop, reference: Build, factors: tuple[str, ...]) -> None:
+    same(workshop.build("varied-" + "-".join(f.split("=")[0] for f in factors), prefix=varied(*factors)), reference)
+
+
+def test_shuffled_directories(workshop: Workshop, reference: Build, disorder: tuple[str, ...]) -> None:
+    if not disorder:
+        pytest.skip(
+            "disorderfs or /dev/fuse is missing (package disorderfs), or the engine sees no mount made just now"
+        )
     # Under the work folder in the container: what xorriso, cpio, depmod and cp walk through lies there.
-    below, shuffled = tmp_path / "below", tmp_path / "shuffled"
-    below.mkdir()
-    shuffled.mkdir()
-    options = ("--multi-user=yes", "--shuffle-dirents=yes")
-    subprocess.run(("disorderfs", *options, below, shuffled), check=True, capture_output=True, timeout=30)
-    try:
-        for number in range(30):
-            (below / f"{number:02}").mkdir()
-        assert len({tuple(shuffled.iterdir()) for _ in range(5)}) > 1
-        for folder in list(below.iterdir()):
-            folder.rmdir()
-        mount = docker_with(tmp_path / "bin", bind(shuffled, "/tmp/work"))
-        same(workshop.build("shuffled", environment=mount), reference)
-    finally:
-        subprocess.run(("umount", shuffled), check=True, timeout=30)
+    same(workshop.build("shuffled", prefix=varied(*disorder)), reference)
 
 
 def test_a_cold_cache(workshop: Workshop, reference: Build, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silvermetal_master import attribution
 from silvermetal_master.build_store import BuildRecord, BuildStore
 from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.statement import PublicKey, Statement
@@ -97,6 +98,12 @@ class Attributing(Service):
         return value
 
 
+def tried_so_far(record: BuildRecord) -> int:
+    """Builds that the inquiry has."""
+    inquiry = attribution.load(record)
+    return 0 if inquiry is None else len(inquiry.tried)
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, tiny_engine: tuple[str, str]) -> Iterator[Attributing]:
     lacking = missing_for_service()
@@ -174,14 +181,6 @@ def test_what_differs_each_time_is_chance(service: Attributing) -> None:
     assert report["conclusion"].get("findings", []) == []
 
 
-def test_what_no_factor_does_is_the_environment_of_the_host(service: Attributing) -> None:
-    service.behave('before() { echo "this machine" >> "$work/tree/payload"; levers; }', "host-b")
-    report = service.report(service.diverge("v4-machine"))
-    assert report["conclusion"]["kind"] == "ENVIRONMENT", report["text"]
-    assert "the environment of the host decides" in report["summary"]
-    assert "host-b instead of host-a" in report["summary"]
-
-
 def test_a_flaky_factor_is_found_by_repeats(service: Attributing) -> None:
     service.behave(FLAKY)
     report = service.report(service.diverge("v5-flaky"))
@@ -207,12 +206,32 @@ def test_a_spent_budget_says_so(service: Attributing) -> None:
     assert len(rounds) == 2, "never beyond the budget"
 
 
+def test_what_no_factor_does_is_the_environment_of_the_host_also_when_the_master_is_killed_in_between(
+    service: Attributing,
+) -> None:
+    """H7: the attribution goes on where it stood."""
+    service.behave('before() { echo "this machine" >> "$work/tree/payload"; levers; }', "host-b")
+    verdict = service.diverge("v7-killed")
+    record, master = service.record(verdict), service.master
+    wait_until(lambda: tried_so_far(record) >= 2, "two builds of the attribution", timeout=120)
+    assert master is not None
+    master.kill()
+    before = tried_so_far(record)
+    service.start_master()
+    service.wait_connected(*service.workers)
+    report = service.report(verdict)
+    assert report["conclusion"]["kind"] == "ENVIRONMENT", report["text"]
+    assert "the environment of the host decides" in report["summary"]
+    assert "host-b instead of host-a" in report["summary"]
+    assert before <= report["conclusion"]["builds"] <= 8, "what was built is not built again"
+
+
 def test_a_lost_worker_leaves_the_verdict_and_an_open_attribution(service: Attributing) -> None:
     service.plan(patience=2)
     worker = service.workers["host-b"]
     again = '[ "${PWD##*/}" = build ] && [ -f "$store/first" ] && { touch "$store/again"; sleep 300; }; touch "$store/first"'
     service.behave(f'before() {{ echo b >> "$work/tree/payload"; levers; {again}; }}', "host-b")
-    verdict = service.diverge("v7-lost")
+    verdict = service.diverge("v8-lost")
     wait_until((worker.store / "again").exists, "host-b's build for the attribution", timeout=60)
     assert worker.program is not None
     worker.program.kill()

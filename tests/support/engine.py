@@ -85,8 +85,9 @@ def private_engine(before: str = ":") -> Iterator[Engine]:
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            # The mount namespace takes the engine's mounts with it when the last process of it is gone.
-            ("unshare", "--mount", "--propagation", "private", "sh", "-c", f"{before} && exec {dockerd}"),
+            # The mount namespace takes the engine's mounts with it when the last process of it is gone. Slave, not
+            # private: what a test mounts is seen by the engine, and nothing that the engine mounts by anybody else.
+            ("unshare", "--mount", "--propagation", "slave", "sh", "-c", f"{before} && exec {dockerd}"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -29,6 +29,8 @@ def _meaning(factor: str, question: Question) -> str:
         return f"the host itself ({question.other} instead of {question.reference})"
     reference, other = (getattr(plan, factor, None) for plan in question.plans)
     shown = [("as it is" if value is None else str(value)) for value in (reference, other)]
+    if question.reference == question.other:
+        return f"{MEANINGS.get(factor, factor)} ({shown[0]} or {shown[1]})"
     return f"{MEANINGS.get(factor, factor)} ({question.reference}: {shown[0]}, {question.other}: {shown[1]})"
 
 

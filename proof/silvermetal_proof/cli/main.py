@@ -11,6 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
+from silvermetal_proof.cli.attribute import attribute
 from silvermetal_proof.cli.ends import CODES
 from silvermetal_proof.cli.enroll import enroll
 from silvermetal_proof.cli.keys import keygen
@@ -68,5 +69,5 @@ def main() -> None:
     """Check what was built, by whom, and whether it is the same everywhere."""
 
 
-for _command in (keygen, enroll, inspect, verify, ledger):
+for _command in (keygen, enroll, inspect, verify, ledger, attribute):
     main.add_command(_command)

@@ -13,9 +13,11 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from statistics import mean
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from silvermetal_proof.attribution import (
@@ -31,6 +33,7 @@ from silvermetal_proof.attribution import (
     page,
     stopped,
 )
+from silvermetal_proof.cli import main
 from silvermetal_proof.variation import FACTORS, Variation, differing, mixed
 
 from tests.unit.proof.makers import BUILD, hex64
@@ -329,3 +332,33 @@ def test_a_plan_is_what_a_host_does_otherwise() -> None:
     assert Variation.of_arguments(b.arguments) == b
     assert not Variation()
     assert set(VALUES) == set(FACTORS)
+
+
+def test_one_machine_asks_and_answers_by_command(tmp_path: Path) -> None:
+    """As verify-reproducibility.sh does: begin, then next and tried by turns, then report."""
+    build = world([frozenset({"umask"})])
+    file = str(tmp_path / "state.json")
+    plan = Variation.from_plain({f: VALUES[f] for f in ("umask", "time_zone", "cores")}, what="plan")
+    digests = (build(frozenset()), build(frozenset({"umask", "time_zone", "cores"})))
+    runner = CliRunner()
+
+    def call(*words: str, ends: int = 0) -> str:
+        done = runner.invoke(main, ["attribute", *words])
+        assert done.exit_code == ends, done.output
+        return done.output
+
+    call("begin", file, "--build", BUILD, "--digests", *digests, "--repeats", "1", *plan.arguments)
+    assert "OPEN: not known: it was stopped before its end" in call("report", file)
+    for _ in range(20):
+        done = runner.invoke(main, ["attribute", "next", file])
+        if done.exit_code:
+            break
+        varied = frozenset(word.partition("=")[0] for word in done.output.split())
+        call("tried", file, "--digest", build(varied), "--seconds", "3")
+    assert (done.exit_code, done.output) == (1, "")
+    said = call("report", file, "--html", str(tmp_path / "page.html"))
+    assert said.startswith("FACTORS: decided by the umask (as it is or 0077)")
+    assert "decided by the umask" in (tmp_path / "page.html").read_text()
+    assert "expected one of --digest" in call("tried", file, "--digest", digests[0], ends=2)
+    assert "weather" in call("begin", file, "--build", BUILD, "--digests", *digests, "weather=1", ends=2)
+    call("next", str(tmp_path / "none"), ends=3)
