@@ -203,7 +203,7 @@ def misbehaving(bench: Bench) -> Iterator[Callable[[str], None]]:
 
 @pytest.mark.parametrize(("how", "code", "says"), [
     ("prompt", 3, ["prompt:", "the build failed with exit code 1"]),
-    ("reprepro-255", 3, ["reprepro: reprepro failed in a way", "exit code 255"]),
+    pytest.param("reprepro-255", 3, ["reprepro: reprepro failed in a way", "exit code 255"], marks=pytest.mark.bench),
     pytest.param("missing-tool", 3, ["missing-tool: the builder image lacks a program"], marks=pytest.mark.bench),
     ("swallowed", 3, ["swallowed: derivative-maker hid a failure behind the exit code 0"]),
     ("fails-late", 3, ["derivative-maker ended with exit code 7", "the build failed with exit code 7"]),

@@ -45,7 +45,8 @@ only somebody who had the bytes could make. The project's command `silvermetal` 
 
 `BUILD_INFO`, `pins.json` and `packages.lock` hold every input. Check out the commit (with its submodules, where
 `pins.json` names derivative-maker) and run `scripts/build.sh --recipe RECIPE --lock packages.lock` with RECIPE as in
-`BUILD_INFO` and the builder image that `pins.json` names: you must get an ISO with this digest:
+`BUILD_INFO` and the builder image that `pins.json` names, or let `silvermetal verify-release … --rebuild` do it:
+you must get an ISO with this digest:
 
 ```
 {digest}

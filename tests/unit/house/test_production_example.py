@@ -51,9 +51,9 @@ def installed(tmp_path: Path) -> Path:
         )
         sign = [BIN / "silvermetal", "enroll", config / "hosts" / f"{host}.toml", "--key", tmp_path / operator]
         good(*sign, "--operator", operator, "--site", f"site-{operator}", "--dmi", DMI)
-    for name in ("gitea-token", "gitea-login"):
+    for name in ("gitea-token", "gitea-login", "smtp-password"):
         secret = config / "secrets" / name
-        secret.write_text("a secret that Gitea made")
+        secret.write_text("a secret that another server gave")
         secret.chmod(0o600)
     return config
 
