@@ -181,6 +181,7 @@ def test_what_differs_each_time_is_chance(service: Attributing) -> None:
     assert report["conclusion"].get("findings", []) == []
 
 
+@pytest.mark.bench
 def test_a_flaky_factor_is_found_by_repeats(service: Attributing) -> None:
     service.behave(FLAKY)
     report = service.report(service.diverge("v5-flaky"))
