@@ -47,7 +47,7 @@ test_needs=(
     docker-compose:docker-compose curl:curl
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
     pg_ctlcluster:postgresql
-    docker-registry:docker-registry
+    docker-registry:docker-registry podman:podman crun:crun
 )
 needs=("${demo_needs[@]}")
 extras=master,worker,explain
