@@ -44,9 +44,10 @@ test_needs=(
     /usr/share/OVMF/OVMF_CODE_4M.fd:ovmf faketime:faketime disorderfs:disorderfs fakeroot:fakeroot
     genisoimage:genisoimage grub-mkrescue:grub-common /usr/lib/grub/i386-pc/boot.img:grub-pc-bin
     lb:live-build systemd-socket-activate:systemd /usr/lib/ISOLINUX/isohdpfx.bin:isolinux diffoscope:diffoscope-minimal
+    docker-compose:docker-compose curl:curl
     minisign:minisign signify-openbsd:signify-openbsd ssh-keygen:openssh-client gpg:gnupg
     pg_ctlcluster:postgresql
-    docker-registry:docker-registry
+    docker-registry:docker-registry podman:podman crun:crun
 )
 needs=("${demo_needs[@]}")
 extras=master,worker,explain

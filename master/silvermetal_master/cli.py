@@ -34,6 +34,7 @@ def main() -> None:
 @click.option("--url", default="http://127.0.0.1:8010/", show_default=True, help="Where people find the web pages.")
 @click.option("--web", default="tcp:8010:interface=127.0.0.1", show_default=True, help="Twisted endpoint of the web.")
 @click.option("--workers", default="tls:9989:interface=127.0.0.1", show_default=True, help="Endpoint for workers.")
+@click.option("--database", default="sqlite:///state.sqlite", show_default=True, help="Its password is a secret file.")
 @click.option("--origin", default="silvermetal/ledger", show_default=True, help="The ledger's name.")
 @click.option("--quorum", default=2, show_default=True)
 @click.option("--min-independence", default=2, show_default=True)
@@ -187,6 +188,18 @@ def run(basedir: Path) -> None:
     from silvermetal_master.run import run as become
 
     become(basedir)
+
+
+@main.command()
+@click.argument("basedir", type=_PATH)
+@click.option("--clean", is_flag=True, help="Let what runs come to its verdict first; begin nothing new.")
+@click.option("--timeout", default=90.0, show_default=True, help="Seconds to wait for the end.")
+@ends_cleanly
+def stop(basedir: Path, clean: bool, timeout: float) -> None:
+    """Stop the master in BASEDIR; return when it is gone. Without --clean, what runs is asked for again later."""
+    from silvermetal_master.stopping import stop as end
+
+    click.echo("stopped" if end(basedir, clean=clean, timeout=timeout) else "no master runs there")
 
 
 @main.command()

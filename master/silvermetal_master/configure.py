@@ -24,6 +24,7 @@ from silvermetal_master.gitea.other_forges import GitHubTags, GitLabTags
 from silvermetal_master.monitoring.pages import Monitoring
 from silvermetal_master.operators import OPERATORS, OperatorAuth, read_operators
 from silvermetal_master.schedulers import make_schedulers
+from silvermetal_master.services.heartbeat import Heartbeat
 from silvermetal_master.services.presence import Presence
 from silvermetal_master.services.retention import Retention
 from silvermetal_master.services.shut_out import ShutOut
@@ -74,6 +75,7 @@ def _www(settings: Settings) -> dict[str, Any]:
 def make_services(settings: Settings, state: Path) -> list[Any]:
     """What the master does beside its builds."""
     return [
+        Heartbeat(),
         ShutOut(hosts=str(settings.folder / "hosts")),
         Presence(state=str(state)),
         Retention(state=str(state), days=settings.retention.derived_days, mebibytes=settings.retention.derived_mib),

@@ -37,7 +37,8 @@ def open_engine(basedir: Path, url: str) -> sa.Engine:
     file = sqlite_file(basedir, url)
     if file is None:
         engine_settings(url)
-        return sa.create_engine(url, poolclass=NullPool)
+        timeout = {"timeout" if url.startswith("postgresql+pg8000:") else "connect_timeout": SECONDS}
+        return sa.create_engine(url, poolclass=NullPool, connect_args=timeout)
     if not file.exists():
         raise SettingsError(f"{file}: expected the master's database, got no file; restore the last backup")
     return sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": SECONDS})

@@ -7,6 +7,7 @@ Rules (H7):
 - A build that was asked for and not judged is abandoned: INCOMPLETE, by our own fault, in the ledger; its sealing key
   is destroyed. Its orders are void then, so that orphans of its fan-out are refused at the handover and do not build.
 - An abandoned build is not noted by its ref: Buildbot asks for the verification again, and that one is the answer.
+- A ledger that is shorter than the records know is not started with: somebody put an older one in its place.
 - A record that cannot be brought to its end is named and left as it is; it stops no other build.
 """
 
@@ -25,6 +26,7 @@ from silvermetal_master.case_of import case_of
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.recording import enter
 from silvermetal_master.settings import Settings
+from silvermetal_master.signing import open_ledger
 
 ABANDONED = "the master ended before the verdict; the verification is asked for again"
 LOCK_FILE = ".lock"
@@ -40,6 +42,9 @@ def hold_alone(basedir: Path) -> int:
         raise SettingsError(
             f"{basedir}: expected no other master in this folder, got one that runs; stop it first"
         ) from None
+    # For `silvermetal-master stop`: only who holds the lock is believed to be this process.
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
     os.set_inheritable(descriptor, True)
     return descriptor
 
@@ -61,6 +66,25 @@ def recover(state: Path, settings: Settings) -> list[str]:
         if said is not None:
             told.append(f"build {record.id}: {said}")
     return told
+
+
+def refuse_rewound(state: Path, settings: Settings) -> None:
+    """:raises SettingsError: when a record knows an entry that the ledger does not hold any more.
+
+    Somebody put an older ledger in its place: what would be appended now would contradict what was shown.
+    """
+    try:
+        # Entries, not the checkpoint: death between the two leaves an entry that the next append covers.
+        size = len(open_ledger(settings, state).leaves())
+    except ProofError:
+        return  # a ledger that does not hold is told, and appended to by nobody
+    for file in sorted((state / "builds").glob("*/ledger-index")):
+        text = file.read_text(encoding="ascii").strip()
+        if text.isdigit() and int(text) >= size:
+            raise SettingsError(
+                f"{state / 'ledger'}: expected entry {text}, as which build {file.parent.name} was recorded, got a "
+                f"ledger of {size} entries: it was rewound; put the newest ledger back (docs/operations.md, Restore)"
+            )
 
 
 def _end(record: BuildRecord, settings: Settings, state: Path) -> str | None:

@@ -22,7 +22,7 @@ from silvermetal_proof.ledger.store import write_durably
 from silvermetal_master.database import check_database
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.history import revision
-from silvermetal_master.recovery import hold_alone, recover
+from silvermetal_master.recovery import hold_alone, recover, refuse_rewound
 from silvermetal_master.settings import load
 
 CONFIG_VARIABLE = "SILVERMETAL_CONFIG"
@@ -100,6 +100,7 @@ def run(basedir: Path) -> NoReturn:
     settings = load(config_of(basedir), judging=True)
     hold_alone(basedir)
     check_database(basedir, settings.database)
+    refuse_rewound(basedir.resolve() / STATE_FOLDER, settings)
     for sentence in recover(basedir.resolve() / STATE_FOLDER, settings):
         print(f"silvermetal-master: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - the service's own log
     # Buildbot cannot end a build whose database it cannot open: no soft limit may come before the hard one.

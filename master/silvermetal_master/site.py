@@ -48,6 +48,7 @@ def write_site(
     web: str,
     workers: str,
     origin: str,
+    database: str = "sqlite:///state.sqlite",
     quorum: int = 2,
     min_independence: int = 2,
     deadline: int = 14400,
@@ -69,7 +70,13 @@ def write_site(
     tables = [
         _table(
             "master",
-            {"id": f"urn:silvermetal:master:{origin}".replace("/", "-"), "url": url, "web": web, "workers": workers},
+            {
+                "id": f"urn:silvermetal:master:{origin}".replace("/", "-"),
+                "url": url,
+                "web": web,
+                "workers": workers,
+                "database": database,
+            },
         ),
         _table("repository", {"url": repository, "recipe": recipe}),
         _table("policy", policy),

@@ -14,18 +14,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Interface
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from silvermetal_demo.cell import Cell, Isolation
-from silvermetal_demo.interrupt import Interrupt
-from silvermetal_demo.network import Network, attach
-from silvermetal_demo.state import State, end_run, manifest_of
+from silvermetal_demo.cell import Cell
+
+from tests.support.cells import networked_cell
+from tests.support.lent import fresh_root, pip_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SUITES = ("bookworm", "trixie")
 
 pytestmark = [
@@ -54,37 +51,10 @@ exec env --ignore-environment HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/us
 """
 
 
-def told(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-
-def mirror() -> str:
-    """Where this machine gets Debian from."""
-    lines = told("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian").split()
-    found = [line for line in lines if "security" not in line]
-    if not found:
-        pytest.skip("needs a Debian archive among this machine's apt sources, with its lists (apt-get update)")
-    return found[0]
-
-
-def pip_settings() -> dict[str, str]:
-    settings = {"PIP_CERT": "/lent/certificates.pem"}
-    for line in told("python3", "-m", "pip", "config", "list").splitlines():
-        name, _, value = line.partition("=")
-        if name.endswith((".index-url", ".proxy")):
-            settings["PIP_" + name.partition(".")[2].upper().replace("-", "_")] = value.strip("'\"")
-    return settings
-
-
 @pytest.fixture(params=SUITES)
 def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "machine"
-    acquire = tmp_path / "acquire.conf"
-    acquire.write_text(told("apt-config", "dump", "Acquire"))
-    command = ["mmdebstrap", "--variant=minbase", f"--aptopt={acquire}", request.param, str(folder), mirror()]
-    subprocess.run(command, check=True, timeout=600, stdin=subprocess.DEVNULL, capture_output=True)
-    (folder / "lent").mkdir()
-    shutil.copy(CERTIFICATES, folder / "lent" / "certificates.pem")
+    fresh_root(folder, request.param)
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "root" / "silvermetal"], check=True, timeout=300)
     yield folder
     shutil.rmtree(folder)
@@ -92,21 +62,8 @@ def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def cell(tmp_path: Path) -> Iterator[Cell]:
-    state = State(tmp_path / "outside")
-    run_dir = state.new_run()
-    manifest, interrupt = manifest_of(run_dir), Interrupt()
-    made = Cell("fresh", Isolation(network=True, host_name="fresh"), manifest, interrupt)
-    network = Network(run_dir.name, manifest)
-    try:
-        made.start()
-        network.start()
-        address: IPv4Interface = network.address(1)
-        card = SimpleNamespace(bridge=network.bridge, address=address, mtu=network.mtu, gateway=network.gateway)
-        attach(made, card, manifest)  # type: ignore[arg-type]
+    with networked_cell(tmp_path / "outside", "fresh") as (made, _):
         yield made
-    finally:
-        made.stop()
-        assert end_run(run_dir) == []
 
 
 def test_a_clone_on_a_fresh_machine_sets_itself_up_and_shows_the_demo(fresh: Path, cell: Cell) -> None:

@@ -131,7 +131,7 @@ def test_a_cold_cache(workshop: Workshop, reference: Build, tmp_path: Path) -> N
     same(workshop.build("cold", store=tmp_path / "store"), reference)
 
 
-def test_another_engine(workshop: Workshop, reference: Build, tmp_path: Path) -> None:
+def test_another_engine_in_which_directories_are_shuffled(workshop: Workshop, reference: Build, tmp_path: Path) -> None:
     archive = tmp_path / "builder.tar"
     made = subprocess.run(
         (workshop.origin / "scripts/bootstrap-builder.sh", "--archive", archive),
@@ -140,11 +140,26 @@ def test_another_engine(workshop: Workshop, reference: Build, tmp_path: Path) ->
         text=True,
     )
     assert made.stdout.strip() == workshop.image
-    with private_engine() as other:
-        loaded = other.docker("load", "--input", str(archive))
-        assert loaded.returncode == 0, loaded.stderr
-        assert other.image_id(workshop.image) == workshop.engine.image_id(workshop.image) == workshop.image
-        same(workshop.build("engine", engine=other), reference)
+    # Mounted in the engine's own namespace before it starts: a mount made later is not seen in every one.
+    below, shuffled = tmp_path / "below", tmp_path / "shuffled"
+    below.mkdir(mode=0o755)
+    shuffled.mkdir()
+    mount = ":"
+    if shutil.which("disorderfs") is not None and Path("/dev/fuse").exists():
+        mount = f"disorderfs -q --multi-user=yes --shuffle-dirents=yes {below} {shuffled}"
+    try:
+        with private_engine(mount) as other:
+            loaded = other.docker("load", "--input", str(archive))
+            assert loaded.returncode == 0, loaded.stderr
+            assert other.image_id(workshop.image) == workshop.engine.image_id(workshop.image) == workshop.image
+            seen = other.docker("run", "--rm", "--network", "none", "--mount", f"type=bind,source={shuffled},target=/mnt",
+                                workshop.image, "stat", "-f", "-c", "%T", "/mnt")  # fmt: skip
+            assert (seen.stdout.strip() == "fuseblk") is (mount != ":"), seen
+            folder = {"SILVERMETAL_VARY_FOLDER": str(shuffled)} if mount != ":" else {}
+            same(workshop.build("engine", engine=other, environment=folder), reference)
+    finally:
+        # It is alone in that namespace now, and its end is the mount's.
+        subprocess.run(("pkill", "--full", "--exact", mount), stdin=subprocess.DEVNULL, timeout=30, check=False)
 
 
 def test_an_injected_host_name_shows(workshop: Workshop, reference: Build) -> None:

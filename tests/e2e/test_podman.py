@@ -1,4 +1,4 @@
-"""Podman as a host's engine, by its service with Docker's API: the same image, the same ISO."""
+"""Podman as a host's engine, by its service with Docker's API: the same image, and (as a bench) the same ISO."""
 
 from __future__ import annotations
 
@@ -60,6 +60,7 @@ def test_doctor_finds_a_host_with_podman_ready(service: Engine, workshop: Worksh
     assert service.containers() == []
 
 
+@pytest.mark.bench
 def test_an_iso_by_podman_is_the_iso_by_docker(service: Engine, workshop: Workshop, reference: Build) -> None:
     built = replace(workshop, engine=service).build("podman")
     assert built.sha256 == reference.sha256

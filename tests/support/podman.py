@@ -4,7 +4,7 @@ Rules:
 
 - Its storage, run folder and settings lie in one folder; no network, bridge or firewall rule is touched.
 - Whatever way the test ends, no process, mount or file of it is left.
-- Where Podman cannot run a container the test is skipped, and the skip says what it answered.
+- Where Podman is not installed or its service does not start the test is skipped, and the skip says why.
 """
 
 from __future__ import annotations

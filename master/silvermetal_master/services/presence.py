@@ -59,8 +59,9 @@ class Presence(Clockwork):
         if here == self._here and now - self._written < WRITE_SECONDS:
             return
         seen = dict.fromkeys(here | self._here, format_time(datetime.now(UTC)))
-        await deferToThread(self._write, seen)
+        # Before it is written: a disk that is full is tried again in half a minute, not each second.
         self._here, self._written = here, now
+        await deferToThread(self._write, seen)
 
     def _write(self, seen: dict[str, str]) -> None:
         self._state.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@ Rules:
 - What is made runs code of the commit on a host: so the ref is resolved, and the tag's signature checked, before.
 - One ``docker/`` is made once; what it was is asked of the record, never of a colour (H1, H2).
 - A registry or host that fails is said to be that (``INFRA``), and ends the build as an exception: nobody's commit is
-  called bad for it, and the same request again goes on where this one stopped.
+  called bad for it. It is no end of the tag, so nothing is noted: the reconciler asks again, so often and so far apart
+  as it does for whatever came to nothing, and so does the same event, or a person.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class BuilderImage(Rally, ResolvingStep):
         infra, why = await self._what_failed()
         said = f"{'INFRA: ' if infra else ''}no builder image: {why}"
         await self.say(said, said)
-        await self.no_verdict(ref, said)
+        if not infra:
+            await self.no_verdict(ref, said)
         return EXCEPTION if infra else FAILURE
 
     async def _what_failed(self) -> tuple[bool, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from buildbot.plugins import schedulers
+from buildbot.schedulers.basic import AnyBranchScheduler
 from buildbot.steps.shell import ShellCommand
 from silvermetal_master.configure import configure
 from silvermetal_master.steps.on_worker import _WorkerCommand
@@ -17,7 +18,7 @@ from silvermetal_master.steps.on_worker import _WorkerCommand
 from tests.unit.master.site import make_site
 
 ROOT = Path(__file__).parents[3]
-SCHEDULERS = {"AnyBranchScheduler", "ForceScheduler", "Triggerable"}
+SCHEDULERS = {"AnyBranchScheduler", "ForceScheduler", "TagScheduler", "Triggerable"}
 """Kinds that start by an event, a person or another build; none by a clock."""
 CLEANERS = {"LogChunksJanitor", "BuildDataJanitor"}
 COMMANDS = {"attest", "audit", "build", "deliver", "excerpt", "make-image", "manifest", "preflight"}
@@ -63,7 +64,7 @@ def test_no_scheduler_builder_or_step_can_change_a_pin(config: dict[str, Any]) -
     assert {"verify", "builder-image", "publish", "iso@host-a"} <= {b.name for b in config["builders"]}
     assert findings(config) == []
     for scheduler in config["schedulers"]:
-        if type(scheduler).__name__ == "AnyBranchScheduler":
+        if isinstance(scheduler, AnyBranchScheduler):
             wanted = scheduler._config_kwargs["change_filter"]
             change = type("Change", (), {"project": "", "codebase": "", "properties": {}, "files": []})()
             change.repository, change.branch = "https://git.example.org/silvermetal/live.git", "refs/heads/main"

@@ -11,7 +11,7 @@ from silvermetal_master.build_store import BuildStore
 from silvermetal_master.database import engine_settings
 from silvermetal_master.errors import SettingsError
 from silvermetal_master.recording import enter
-from silvermetal_master.recovery import ABANDONED, hold_alone, recover
+from silvermetal_master.recovery import ABANDONED, hold_alone, recover, refuse_rewound
 from silvermetal_master.settings import load
 from silvermetal_master.signing import open_ledger
 from silvermetal_proof.verdict import Outcome, decide
@@ -46,6 +46,28 @@ def test_h7_a_verdict_that_was_not_recorded_is_recorded_once(tmp_path: Path, die
     assert BuildStore(state).newest(REF) == {"ref": REF, "build": BUILD, "ledger": 0}
     assert recover(state, settings) == []
     assert len(open_ledger(settings, state).check()) == 1
+
+
+def test_a_ledger_that_is_shorter_than_the_records_know_is_refused(tmp_path: Path) -> None:
+    settings, state = load(make_site(tmp_path)), tmp_path / "state"
+    refuse_rewound(state, settings)
+    record = open_build(state)
+    record.close(decide(case(A, B)))
+    enter(record, settings, state)
+    refuse_rewound(state, settings)
+    checkpoint = state / "ledger" / "checkpoint"
+    entry = state / "ledger" / "entries" / f"{0:012}"
+    signed, content = checkpoint.read_bytes(), entry.read_bytes()
+    # Death between entry and checkpoint is no rewinding.
+    checkpoint.unlink()
+    refuse_rewound(state, settings)
+    # An older ledger, whole in itself: here the empty one.
+    entry.unlink()
+    with pytest.raises(SettingsError, match=r"expected entry 0, .* got a ledger of 0 entries: it was rewound"):
+        refuse_rewound(state, settings)
+    entry.write_bytes(content)
+    checkpoint.write_bytes(signed)
+    refuse_rewound(state, settings)
 
 
 def test_two_masters_do_not_run_in_one_folder(tmp_path: Path) -> None:

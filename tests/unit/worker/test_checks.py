@@ -9,17 +9,19 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from click.testing import CliRunner, Result
 from silvermetal_proof import canonical
 from silvermetal_proof.digest import sha256
 from silvermetal_proof.pins.recipe import HOST_FLOORS
-from silvermetal_worker import checks, enrol
+from silvermetal_worker import checks, engine_checks, enrol
 from silvermetal_worker.builder_image import patiently
 from silvermetal_worker.checks import Check
 from silvermetal_worker.cli import main
-from silvermetal_worker.engine import RegistryError, check_credentials
+from silvermetal_worker.engine import ContainerEngine, RegistryError, check_credentials
+from silvermetal_worker.errors import WorkerError
 from silvermetal_worker.preflight import checks as preflight
 from silvermetal_worker.settings import WorkerDirectory
 from silvermetal_worker.wanted import Wanted
@@ -68,6 +70,55 @@ def test_only_block_devices_are_loop_devices(tmp_path: Path) -> None:
     assert (check.good, check.got) == (False, "0")
     assert "mknod" in check.mend
     assert not list(checks.loop_devices({}, tmp_path))
+
+
+def test_as_many_loop_devices_as_the_recipe_names_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("loop0", "loop1", "loop-control", "loopx"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(Path, "is_block_device", lambda _self: True)
+    for wanted, good in ((1, True), (2, True), (3, False)):
+        (check,) = checks.loop_devices({"HOST_LOOP_DEVICES": str(wanted)}, tmp_path)
+        assert (check.good, check.got) == (good, "2")
+
+
+class _Shelf:
+    """An engine whose images are a list, and a registry that has them or is down."""
+
+    def __init__(self, registry: bool) -> None:
+        self.images: list[str] = []
+        self.registry = registry
+        self.asked = 0
+
+    def image_id(self, reference: str) -> str:
+        if reference not in self.images:
+            raise WorkerError(f"builder image: expected {reference}, got no such image")
+        return "sha256:" + "a" * 64
+
+    def pull(self, reference: str) -> None:
+        self.asked += 1
+        if not self.registry:
+            raise RegistryError("connection refused")
+        self.images.append(reference)
+
+
+def test_an_image_is_pulled_by_its_digest_and_only_by_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_checks, "PULL_PAUSE_SECONDS", 0)
+    pinned = "registry.example.org/builder@sha256:" + "b" * 64
+
+    def bring(shelf: _Shelf, image: str, *, pull: bool) -> str:
+        return engine_checks.bring(cast("ContainerEngine", shelf), image, pull=pull)
+
+    up, down = _Shelf(registry=True), _Shelf(registry=False)
+    with pytest.raises(WorkerError, match="no such image"):
+        bring(up, pinned, pull=False)
+    with pytest.raises(WorkerError, match="no such image"):
+        bring(up, "sha256:" + "b" * 64, pull=True)
+    assert up.asked == 0, "doctor brings nothing, and an id is in no registry"
+    assert [bring(up, pinned, pull=True) for _ in range(2)] == ["sha256:" + "a" * 64] * 2
+    assert up.asked == 1
+    with pytest.raises(RegistryError, match="pulled 3 times, without success: connection refused"):
+        bring(down, pinned, pull=True)
+    assert down.asked == 3
 
 
 def test_a_folder_that_takes_no_file_is_told(tmp_path: Path) -> None:
