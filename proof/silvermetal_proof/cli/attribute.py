@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import click
 
 from silvermetal_proof.attribution import Ask, Inquiry, Question, Tried, describe, next_step, page, stopped
 from silvermetal_proof.attribution.records import MAX_INQUIRY_BYTES
-from silvermetal_proof.cli.ends import End, Refused, read
+from silvermetal_proof.cli.ends import CODES, End, Refused, finish, read, refuse
 from silvermetal_proof.errors import ProofError, printable
 from silvermetal_proof.ledger.store import write_durably
 from silvermetal_proof.variation import Variation
 
 HERE = "this-machine"
 _FILE = click.argument("file", type=click.Path(path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 def _load(file: Path) -> Inquiry:
@@ -31,22 +33,16 @@ def _load(file: Path) -> Inquiry:
         raise Refused(End.UNREADABLE, file, str(error)) from None
 
 
-@click.group("attribute")
-def attribute() -> None:
-    """Find out which varied factor changes the bytes of a build, build by build."""
+def _write(file: Path, data: bytes) -> None:
+    try:
+        write_durably(file, data, replace=True)
+    except OSError as error:
+        raise Refused(End.UNREADABLE, file, f"expected a file that can be written, got {error.strerror}") from None
 
 
-@attribute.command("begin")
-@_FILE
-@click.option("--build", required=True, help="32 hex digits that name what is built.")
-@click.option("--digests", nargs=2, required=True, help="SHA-256 of the plain build and of the varied one.")
-@click.option("--budget", type=int, default=24, show_default=True, help="Builds that may be made.")
-@click.option("--repeats", type=int, default=2, show_default=True, help="How often each side is built again.")
-@click.argument("factors", nargs=-1)
-def begin(
-    file: Path, build: str, digests: tuple[str, str], budget: int, repeats: int, factors: tuple[str, ...]
-) -> None:
-    """Write FILE for a build that differed under FACTORS (NAME=VALUE each)."""
+def _begun(
+    build: str, digests: tuple[str, str], budget: int, repeats: int, factors: tuple[str, ...], file: Path
+) -> Inquiry:
     try:
         plans = (Variation(), Variation.of_arguments(factors))
         question = Question.about(
@@ -54,27 +50,59 @@ def begin(
         )
     except (ProofError, ValueError) as error:
         raise Refused(End.USAGE, file, printable(str(error), 400)) from None
-    write_durably(file, Inquiry(question=question).encode(), replace=True)
+    return Inquiry(question=question)
 
 
-@attribute.command("next")
+@click.group("attribute")
+def attribute() -> None:
+    """Find out which varied factor changes the bytes of a build, build by build."""
+
+
+@attribute.command("begin", epilog=CODES)
 @_FILE
-def next_command(file: Path) -> None:
+@click.option("--build", required=True, help="32 hex digits that name what is built.")
+@click.option("--digests", nargs=2, required=True, help="SHA-256 of the plain build and of the varied one.")
+@click.option("--budget", type=int, default=24, show_default=True, help="Builds that may be made.")
+@click.option("--repeats", type=int, default=2, show_default=True, help="How often each side is built again.")
+@click.argument("factors", nargs=-1)
+@_JSON
+def begin(
+    file: Path,
+    build: str,
+    digests: tuple[str, str],
+    budget: int,
+    repeats: int,
+    factors: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Write FILE for a build that differed under FACTORS (NAME=VALUE each)."""
+    try:
+        _write(file, _begun(build, digests, budget, repeats, factors, file).encode())
+    except Refused as refused:
+        refuse(refused, as_json=as_json)
+    if as_json:
+        finish({"ok": True, "factors": sorted(factors)}, as_json=True, text="")
+
+
+@attribute.command("next", epilog=CODES)
+@_FILE
+@_JSON
+def next_command(file: Path, as_json: bool) -> None:
     """Print the next build's factors, NAME=VALUE by blanks (an empty line: none); exit code 1 when all is known."""
-    inquiry = _load(file)
+    try:
+        inquiry = _load(file)
+    except Refused as refused:
+        refuse(refused, as_json=as_json)
     step = next_step(inquiry)
     if not isinstance(step, Ask):
+        if as_json:
+            click.echo(json.dumps({"known": True, "ok": True}, sort_keys=True))
         sys.exit(End.OTHER_VERDICT)
-    click.echo(" ".join(inquiry.question.variation_of(frozenset(step.builds[0])).arguments))
+    factors = inquiry.question.variation_of(frozenset(step.builds[0])).arguments
+    finish({"factors": list(factors), "known": False, "ok": True}, as_json=as_json, text=" ".join(factors))
 
 
-@attribute.command("tried")
-@_FILE
-@click.option("--digest", help="SHA-256 of what was built.")
-@click.option("--failed", help="Why nothing was built.")
-@click.option("--seconds", type=int, default=0, help="How long it took.")
-def tried(file: Path, digest: str | None, failed: str | None, seconds: int) -> None:
-    """Add what came of the build that `next` asked for."""
+def _tried(file: Path, digest: str | None, failed: str | None, seconds: int) -> Inquiry:
     inquiry = _load(file)
     step = next_step(inquiry)
     if not isinstance(step, Ask) or (digest is None) == (failed is None):
@@ -83,16 +111,38 @@ def tried(file: Path, digest: str | None, failed: str | None, seconds: int) -> N
         row = Tried(factors=step.builds[0], digest=digest, problem=failed and printable(failed, 1000), seconds=seconds)
     except ValueError as error:
         raise Refused(End.USAGE, file, printable(str(error), 400)) from None
-    write_durably(file, inquiry.with_tried(row).encode(), replace=True)
+    return inquiry.with_tried(row)
 
 
-@attribute.command("report")
+@attribute.command("tried", epilog=CODES)
+@_FILE
+@click.option("--digest", help="SHA-256 of what was built.")
+@click.option("--failed", help="Why nothing was built.")
+@click.option("--seconds", type=int, default=0, help="How long it took.")
+@_JSON
+def tried(file: Path, digest: str | None, failed: str | None, seconds: int, as_json: bool) -> None:
+    """Add what came of the build that `next` asked for."""
+    try:
+        inquiry = _tried(file, digest, failed, seconds)
+        _write(file, inquiry.encode())
+    except Refused as refused:
+        refuse(refused, as_json=as_json)
+    if as_json:
+        finish({"builds": len(inquiry.tried), "ok": True}, as_json=True, text="")
+
+
+@attribute.command("report", epilog=CODES)
 @_FILE
 @click.option("--html", type=click.Path(path_type=Path), help="Write it as a page, too.")
-def report(file: Path, html: Path | None) -> None:
+@_JSON
+def report(file: Path, html: Path | None, as_json: bool) -> None:
     """Say what is known so far."""
-    inquiry = _load(file)
-    conclusion = stopped(inquiry, "it was stopped before its end")
-    if html is not None:
-        write_durably(html, page(inquiry, conclusion).encode(), replace=True)
-    click.echo(describe(inquiry, conclusion), nl=False)
+    try:
+        inquiry = _load(file)
+        conclusion = stopped(inquiry, "it was stopped before its end")
+        if html is not None:
+            _write(html, page(inquiry, conclusion).encode())
+    except Refused as refused:
+        refuse(refused, as_json=as_json)
+    text = describe(inquiry, conclusion)
+    finish({"conclusion": text.splitlines(), "ok": True}, as_json=as_json, text=text.rstrip("\n"))

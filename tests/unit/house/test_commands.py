@@ -16,6 +16,10 @@ from silvermetal_proof.cli.ends import End
 KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 # A call whose first file is not there, and the code that it must end with.
 CALLS: dict[str, tuple[str, int]] = {
+    "attribute begin": (f"no/folder/file --build {'1' * 32} --digests {'2' * 64} {'3' * 64} umask=0077", 3),
+    "attribute next": ("no.json", 3),
+    "attribute report": ("no.json", 3),
+    "attribute tried": (f"no.json --digest {'2' * 64}", 3),
     "audit": ("no.iso --build-info BUILD_INFO", 3),
     "diff": ("no.iso no.iso", 3),
     "enroll": ("no.toml --key no.key", 3),
