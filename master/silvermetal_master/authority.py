@@ -27,6 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from silvermetal_proof.ledger.store import write_durably
 
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.secret_files import write_secret
 
 SERVER_NAME = "master.silvermetal.internal"
 CA_KEY = "tls-authority.pem"
@@ -102,8 +103,6 @@ def _authority(folder: Path) -> tuple[x509.Certificate, EllipticCurvePrivateKey]
 
 def make_authority(folder: Path, now: datetime | None = None) -> None:
     """Make the authority, where there is none, and a certificate for the worker port."""
-    from silvermetal_master.site import write_secret
-
     at = now or datetime.now(UTC)
     if not authority_file(folder).exists():
         key = generate_private_key(SECP256R1())
@@ -116,8 +115,6 @@ def make_authority(folder: Path, now: datetime | None = None) -> None:
 
 def renew_server(folder: Path, now: datetime) -> None:
     """Make the worker port's certificate anew; the running master takes it for the next connection."""
-    from silvermetal_master.site import write_secret
-
     authority, key = _authority(folder)
     file = folder / "secrets" / SERVER_KEY
     if not file.exists():

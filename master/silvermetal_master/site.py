@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import secrets
 from datetime import datetime
 from importlib import resources
@@ -20,6 +19,7 @@ from silvermetal_proof.statement import SigningKey
 
 from silvermetal_master.authority import CA_KEY, admit, authority_file, make_authority
 from silvermetal_master.errors import SettingsError
+from silvermetal_master.secret_files import write_secret
 from silvermetal_master.settings import FROM_ELSEWHERE, HOOK_SECRET, MASTER_KEY, load, needed_secrets, password_name
 
 
@@ -30,13 +30,6 @@ def _toml_string(text: str) -> str:
 def _table(name: str, values: dict[str, str | int]) -> str:
     lines = [f"{k} = {_toml_string(v) if isinstance(v, str) else v}" for k, v in values.items()]
     return f"[{name}]\n" + "\n".join(lines) + "\n"
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Make a file that only its owner can read. :raises FileExistsError: when it exists."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-        stream.write(data)
 
 
 def write_site(

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from silvermetal_master.authority import worker_file
-from silvermetal_master.site import enrol, write_secret, write_site
+from silvermetal_master.secret_files import write_secret
+from silvermetal_master.site import enrol, write_site
 
 from silvermetal_demo.cell import Cell, Part
 from silvermetal_demo.command import Output
