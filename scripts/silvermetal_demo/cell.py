@@ -78,6 +78,8 @@ class Cell:
         answer = self._first_line(timeout=20)
         if answer != "ready":
             self.stop()
+            # Ctrl-C reaches a child, too, that has not yet a session of its own: then that is why it ended.
+            self._interrupt.check()
             raise SetupFailed(
                 f"cannot make the namespaces of {self.name}: {answer or 'no answer within 20 s'}; "
                 "expected root with CAP_SYS_ADMIN (a plain container has not: use a machine or a virtual one)"

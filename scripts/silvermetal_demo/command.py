@@ -74,6 +74,9 @@ def run(
                 end_group(process, grace=2)
         result = Output(process.returncode, _tail(out), _tail(err))
         if result.code not in expected:
+            # Ctrl-C reaches a child, too, that has not yet a session of its own: then that is why it ended.
+            if interrupt is not None:
+                interrupt.check()
             wanted = " or ".join(str(code) for code in expected)
             raise SetupFailed(f"{shlex.join(command)}: got exit code {result.code}, expected {wanted}{_said(out, err)}")
         return result

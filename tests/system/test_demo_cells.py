@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from silvermetal_demo.cell import Cell, Isolation
-from silvermetal_demo.errors import SetupFailed
+from silvermetal_demo.errors import Interrupted, SetupFailed
 from silvermetal_demo.interrupt import Interrupt
 from silvermetal_demo.manifest import Manifest
 from silvermetal_demo.progress import Progress
@@ -62,6 +62,21 @@ def test_a_cell_has_its_own_name_identity_processes_network_and_run(cell: Cell) 
     assert len(inside("ip -brief link").splitlines()) == 1
     # The same kernel: what the verdict must say too.
     assert inside("cat /proc/sys/kernel/random/boot_id") == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_ctrl_c_that_ends_a_cell_at_its_birth_is_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C goes to the whole group, and a child is in it until it has a session of its own."""
+    interrupt = Interrupt()
+    made = Cell("host-y", Isolation(), Manifest(tmp_path / "manifest.jsonl"), interrupt)
+
+    def killed(self: Cell, timeout: float) -> str:
+        interrupt.request()
+        return ""
+
+    monkeypatch.setattr(Cell, "_first_line", killed)
+    with pytest.raises(Interrupted):
+        made.start()
+    assert not made.alive()
 
 
 def test_writing_to_its_etc_and_run_reaches_nobody(cell: Cell) -> None:

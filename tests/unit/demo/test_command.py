@@ -54,3 +54,12 @@ def test_an_interrupt_ends_a_running_command() -> None:
     with pytest.raises(Interrupted):
         run(["sleep", "60"], timeout=60, interrupt=interrupt)
     assert time.monotonic() - start < 5
+
+
+def test_a_command_that_ctrl_c_ended_too_is_an_interrupt_and_no_failure() -> None:
+    interrupt = Interrupt()
+    interrupt.request()
+    with pytest.raises(Interrupted):
+        run(["sh", "-c", "kill -INT $$"], timeout=5, interrupt=interrupt)
+    with interrupt.shield(), pytest.raises(SetupFailed):
+        run(["false"], timeout=5, interrupt=interrupt)
