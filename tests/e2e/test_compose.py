@@ -68,7 +68,7 @@ class Rack:
         command: list[str | Path] = ["dockerd", "--config-file", self.folder / "daemon.json"]
         (self.folder / "daemon.json").write_text("{}\n")
         command += ["--data-root", self.folder / "engine", "--exec-opt", "native.cgroupdriver=cgroupfs"]
-        command += ["--cgroup-parent", "/silvermetal-compose-test", "--shutdown-timeout", "5"]
+        command += ["--cgroup-parent", "/silvermetal-test-rack", "--shutdown-timeout", "5"]
         log = self.folder / "engine.log"
         engine = self.cell.spawn("engine", command, log=log, env=self.environment)
 

@@ -16,7 +16,10 @@ from silvermetal_demo.state import State, end_run, manifest_of
 
 @contextmanager
 def networked_cell(folder: Path, name: str, *, empty: tuple[str, ...] = ()) -> Iterator[tuple[Cell, IPv4Address]]:
-    """The cell, and its address on the way out. State of the run is kept in ``folder``."""
+    """The cell, and its address on the way out. State of the run is kept in ``folder``.
+
+    An engine in it may keep its control groups below ``silvermetal-test-<name>``: they go with the cell.
+    """
     run_dir = State(folder).new_run()
     manifest, interrupt = manifest_of(run_dir), Interrupt()
     made = Cell(name, Isolation(network=True, host_name=name, empty=empty), manifest, interrupt)
@@ -24,6 +27,7 @@ def networked_cell(folder: Path, name: str, *, empty: tuple[str, ...] = ()) -> I
     try:
         made.start()
         network.start()
+        manifest.cgroup(f"silvermetal-test-{name}")
         address: IPv4Interface = network.address(1)
         card = SimpleNamespace(bridge=network.bridge, address=address, mtu=network.mtu, gateway=network.gateway)
         attach(made, card, manifest)  # type: ignore[arg-type]
