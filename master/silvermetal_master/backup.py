@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from silvermetal_proof.ledger import Ledger
+from silvermetal_proof.ledger.store import sync
 from silvermetal_proof.model import format_time
 from silvermetal_proof.statement import PublicKey
 
@@ -92,14 +93,6 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def backup(basedir: Path, target: Path, now: datetime | None = None) -> Taken:
     """Back up the master in ``basedir`` into the new folder ``target``. :raises SettingsError: when it cannot be."""
     config = config_of(basedir)
@@ -136,9 +129,9 @@ def backup(basedir: Path, target: Path, now: datetime | None = None) -> Taken:
         sums = "".join(f"{digest_of(path)}  {path.relative_to(part)}\n" for path in files)
         (part / SUMS).write_text(sums, encoding="utf-8")
         for path in (*files, part / SUMS):
-            _sync(path)
+            sync(path)
         part.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise

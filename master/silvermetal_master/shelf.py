@@ -10,10 +10,11 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from urllib.parse import quote
+
+from silvermetal_proof.ledger.store import sync
 
 from silvermetal_master.gitea.converge import Asset
 from silvermetal_master.gitea.porter import LostError, Porter
@@ -42,9 +43,9 @@ async def shelve(porter: Porter, folder: Path, ref: str, assets: dict[str, Asset
             await _digest(porter, {"do": "copy", "path": str(asset.path), "to": str(part / name)}, asset)
             (part / name).chmod(0o644)
         part.chmod(0o755)
-        _sync(part)
+        sync(part)
         part.rename(place)
-        _sync(folder)
+        sync(folder)
     names = sorted(path.name for path in place.iterdir())
     if names != sorted(assets):
         raise ShelfError(f"{place}: expected {sorted(assets)}, got {names}; it is left alone")
@@ -61,11 +62,3 @@ async def _digest(porter: Porter, order: dict[str, object], asset: Asset) -> Non
         raise ShelfError(f"{file}: expected it copied and read, got {error}") from None
     if f"sha256:{found['sha256']}" != asset.digest:
         raise ShelfError(f"{file}: expected {asset.digest}, got sha256:{found['sha256']}; it is left alone")
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,9 +23,9 @@ from silvermetal_proof.ledger import Ledger
 from silvermetal_proof.statement import PublicKey, Statement
 from silvermetal_proof.verdict import Outcome, Verdict, verify_verdict
 
-from tests.support.hostile import ORIGIN, locked_package
+from tests.support.hostile import ORIGIN, commit_lock
 from tests.support.processes import free_port, run, wait_until
-from tests.support.service import BIN, RECIPE, Service, missing_for_service
+from tests.support.service import BIN, Service, missing_for_service
 
 pytestmark = pytest.mark.system
 PLAN = {"umask": "0077", "time_zone": "Asia/Kathmandu", "host_name": "elsewhere"}
@@ -116,10 +116,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_engine: tuple[str, st
     running.write_settings(["host-a", "host-b"])
     running.plan()
     running.make_repository()
-    (running.tree / "config" / f"{RECIPE}.lock").write_bytes(locked_package(folder))
-    running.git("add", ".")
-    running.git("commit", "--quiet", "-m", "a lock")
-    running.git("push", "--quiet", "origin", "main")
+    commit_lock(running)
     try:
         running.start()
         yield running

@@ -25,10 +25,10 @@ from silvermetal_proof.statement import PublicKey
 from silvermetal_proof.verdict import Outcome, Verdict, verify_verdict
 
 from tests.support.holds import HOOK, Holds
-from tests.support.hostile import ORIGIN, locked_package
+from tests.support.hostile import ORIGIN, commit_lock
 from tests.support.processes import Program, free_port, wait_until
 from tests.support.proxy import Proxy
-from tests.support.service import RECIPE, Service, missing_for_service
+from tests.support.service import Service, missing_for_service
 
 RELIEF_SECONDS = 90
 
@@ -181,10 +181,7 @@ def faulty(folder: Path, engine: str, image: str, **policy: int) -> Iterator[Fau
     running.prepare()
     running.write_settings(["host-a", "host-b"], **policy)
     running.make_repository()
-    (running.tree / "config" / f"{RECIPE}.lock").write_bytes(locked_package(folder))
-    running.git("add", ".")
-    running.git("commit", "--quiet", "-m", "a lock")
-    running.git("push", "--quiet", "origin", "main")
+    commit_lock(running)
     try:
         running.start()
         yield running

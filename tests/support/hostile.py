@@ -115,6 +115,14 @@ def locked_package(folder: Path) -> bytes:
     return json.dumps(lock).encode()
 
 
+def commit_lock(running: Service) -> None:
+    """Push the service's recipe with such a lock."""
+    (running.tree / "config" / f"{RECIPE}.lock").write_bytes(locked_package(running.folder))
+    running.git("add", ".")
+    running.git("commit", "--quiet", "-m", "a lock")
+    running.git("push", "--quiet", "origin", "main")
+
+
 @contextlib.contextmanager
 def hostile(folder: Path, *, operator: bool = False, kind: type[Hostile] = Hostile, **policy: int) -> Iterator[Any]:
     """A running master with two liars; ended at the end."""
@@ -126,10 +134,7 @@ def hostile(folder: Path, *, operator: bool = False, kind: type[Hostile] = Hosti
     if operator:
         run([f"{BIN}/silvermetal-master", "operator", str(running.config), OPERATOR], input=PASSWORD + "\n")
     running.make_repository()
-    (running.tree / "config" / f"{RECIPE}.lock").write_bytes(locked_package(folder))
-    running.git("add", ".")
-    running.git("commit", "--quiet", "-m", "a lock")
-    running.git("push", "--quiet", "origin", "main")
+    commit_lock(running)
     try:
         running.start()
         yield running

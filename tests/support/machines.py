@@ -30,10 +30,10 @@ from silvermetal_proof.statement import PublicKey
 from silvermetal_proof.verdict import Verdict, verify_verdict
 
 from tests.support.engine import private_engine
-from tests.support.hostile import ORIGIN, locked_package
+from tests.support.hostile import ORIGIN, commit_lock
 from tests.support.images import empty_image
 from tests.support.processes import free_port, run, wait_until
-from tests.support.service import BIN, RECIPE, Service, TinyWorker, missing_for_service
+from tests.support.service import BIN, Service, TinyWorker, missing_for_service
 
 # Engines before 25 keep their id in /etc/docker/key.json, one for all of a machine.
 OWN_ENGINE_ID = "mkdir -p /etc/docker && mount -t tmpfs tmpfs /etc/docker"
@@ -211,10 +211,7 @@ def machines(
         running.prepare(engines, operators)
         running.write_settings(hosts, **policy)
         running.make_repository()
-        (running.tree / "config" / f"{RECIPE}.lock").write_bytes(locked_package(folder))
-        running.git("add", ".")
-        running.git("commit", "--quiet", "-m", "a lock")
-        running.git("push", "--quiet", "origin", "main")
+        commit_lock(running)
         ends.callback(running.stop)
         running.start()
         yield running

@@ -31,6 +31,15 @@ _ENTRY = re.compile(r"\A[0-9]{12}\Z")
 MAX_ENTRY_BYTES = 8 * 1024 * 1024
 
 
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's list of names, to the disk. :raises OSError: from the file system."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_durably(path: Path, data: bytes, *, replace: bool, mode: int = 0o644) -> None:
     """Write ``data`` so that ``path`` is whole or absent after a crash.
 
@@ -49,11 +58,7 @@ def write_durably(path: Path, data: bytes, *, replace: bool, mode: int = 0o644) 
             os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 class Ledger:
